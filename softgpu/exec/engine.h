@@ -1,0 +1,119 @@
+// What softgpu's driver needs from its execution engine: load PTX, look up kernels and variables, run a grid.
+//
+// A Program is one linked module: its variables live in device memory, its kernels are decoded on first use.
+// Engine::launch() runs a whole grid and returns when it is done; it may be called from several threads at once
+// (one per stream). Errors in PTX are a LoadError with line and construct; errors of a running kernel are a Fault.
+// Nothing here knows of contexts, streams or CUDA's API.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace farcall::softgpu {
+
+struct Dim3 {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+// Where kernels may read and write. Device memory is host memory inside one reserved window (see
+// driver/device_memory.h); pages of the window that no allocation owns are PROT_NONE, so a stray access inside it
+// faults by page and one outside it by this check. Host ranges that kernels may see (pinned, managed) are asked
+// for only when the address is outside the window.
+class AddressSpace {
+ public:
+  virtual ~AddressSpace() = default;
+  virtual uint64_t window_base() const = 0;
+  virtual uint64_t window_bytes() const = 0;
+  virtual bool host_visible(uint64_t address, size_t bytes) const = 0;
+  // Memory for a module's variables; freed with the Program. nullptr: out of device memory.
+  virtual void* allocate(size_t bytes, size_t alignment) = 0;
+  virtual void deallocate(void* address) = 0;
+};
+
+struct LoadError {
+  enum class Kind { kInvalidPtx, kUnsupported, kUnresolved, kOutOfMemory, kNoSuchSymbol };
+  Kind kind;
+  int line = 0;         // in the PTX text, 1-based; 0: not about a line
+  std::string message;  // names the construct: "line 17: unsupported instruction 'wgmma.mma_async...'"
+};
+
+struct ParamInfo {
+  uint32_t offset, size;  // bytes in the parameter block
+};
+
+struct KernelInfo {
+  std::string name;
+  std::vector<ParamInfo> params;
+  uint32_t param_bytes = 0;
+  uint32_t static_shared_bytes = 0;
+  uint32_t local_bytes = 0;     // per thread
+  uint32_t constant_bytes = 0;  // user constant memory of the module
+  uint32_t registers = 0;       // an estimate, at least 1, at most 255
+  uint32_t max_threads = 1024;  // per block, from .maxntid if there
+  int ptx_version = 0;          // PTX ISA, 10 * major + minor
+  int target_sm = 0;            // 10 * major + minor
+};
+
+struct VariableInfo {
+  void* address;
+  size_t bytes;
+  bool constant;
+  bool managed;
+};
+
+class Kernel;  // decoded entry point; owned by its Program
+
+class Program {
+ public:
+  virtual ~Program() = default;
+  virtual std::vector<std::string> kernel_names() const = 0;
+  // The signature alone, without decoding the body; nullopt: no such kernel.
+  virtual std::optional<KernelInfo> kernel_info(std::string_view name) const = 0;
+  // Decodes on first use. On failure writes *error and returns nullptr.
+  virtual const Kernel* kernel(std::string_view name, LoadError* error) = 0;
+  virtual std::optional<VariableInfo> variable(std::string_view name) const = 0;
+  virtual std::vector<std::string> variable_names() const = 0;
+};
+
+struct Launch {
+  const Kernel* kernel;
+  Dim3 grid, block;
+  uint32_t dynamic_shared_bytes = 0;
+  std::span<const std::byte> params;  // exactly KernelInfo::param_bytes
+  bool cooperative = false;           // all blocks must be able to wait for each other
+};
+
+struct Fault {
+  enum class Kind { kIllegalAddress, kMisaligned, kTrap, kAssert, kIllegalInstruction, kStackOverflow, kTimeout };
+  Kind kind;
+  std::string message;  // kernel, block, thread, PTX line, address: complete, ready to log
+  uint64_t address = 0;
+};
+
+struct EngineOptions {
+  unsigned workers = 0;  // threads that run blocks; 0: one per core
+  int sm = 121;          // reported compute capability, 10 * major + minor
+  // Text of device-side printf and assert, called in order, never concurrently.
+  std::function<void(std::string_view text, bool is_stderr)> output;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  // Links all texts into one module (-rdc=true programs bring several). On failure writes *error, returns nullptr.
+  virtual std::unique_ptr<Program> load(std::span<const std::string_view> ptx, LoadError* error) = 0;
+  // Blocks until the grid is done or has faulted. The caller has checked dimensions against the device's limits.
+  virtual std::optional<Fault> launch(const Launch& launch) = 0;
+
+  // `memory` outlives the engine.
+  static std::unique_ptr<Engine> create(AddressSpace& memory, EngineOptions options);
+};
+
+}  // namespace farcall::softgpu
