@@ -1,0 +1,123 @@
+# Calls whose client body is written by hand. Each struct is the arguments of the opcode of the same name
+# (farcallLaunchKernel <-> FarcallLaunchKernel), `...Results` its results. They serve both of CUDA's APIs.
+@0xb6a8ce9b1f0e3d27;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("farcall::rpc::schema");
+
+# --- Device images -------------------------------------------------------------------------------------------
+
+enum ImageKind {
+  fatbin @0;   # one or more containers, each with its header, back to back
+  elf @1;      # cubin
+  ptx @2;      # text, no trailing NUL
+  unknown @3;  # handed to the driver as it is
+}
+
+# Does the server's store hold this image?
+struct FarcallImageOffer {
+  sha256 @0 :Data;
+  bytes @1 :UInt64;
+}
+struct FarcallImageOfferResults {
+  held @0 :Bool;
+}
+
+# Payload: the image's bytes at `offset`. The last chunk completes it; the server checks the hash.
+struct FarcallImageChunk {
+  sha256 @0 :Data;
+  bytes @1 :UInt64;   # of the whole image
+  offset @2 :UInt64;
+}
+
+# Loads a stored image, or the payload when sha256 is empty. Results only if someone waits.
+struct FarcallModuleLoad {
+  sha256 @0 :Data;
+  kind @1 :ImageKind;
+  module @2 :UInt64;        # id to bind: a kModule or a kLibrary decides which of the two it becomes
+  containers @3 :UInt32;    # fatbin: how many containers; more than one is a -rdc=true program's list
+  options @4 :List(JitOption);
+  errorLogBytes @5 :UInt32; # room for the logs that JIT options ask for
+  infoLogBytes @6 :UInt32;
+}
+struct JitOption {
+  id @0 :Int32;             # CUjit_option
+  value @1 :UInt64;
+}
+struct FarcallModuleLoadResults {
+  errorLog @0 :Text;
+  infoLog @1 :Text;
+}
+
+# Binds `function` to the kernel `name` of a kModule (kFunction) or kLibrary (kKernel).
+struct FarcallKernelGet {
+  module @0 :UInt64;
+  name @1 :Text;
+  function @2 :UInt64;
+}
+
+struct FarcallGlobalGet {
+  module @0 :UInt64;        # kModule or kLibrary
+  name @1 :Text;
+  managed @2 :Bool;
+}
+struct FarcallGlobalGetResults {
+  address @0 :UInt64;
+  bytes @1 :UInt64;
+}
+
+# --- Launch --------------------------------------------------------------------------------------------------
+
+struct FarcallLaunchKernel {
+  function @0 :UInt64;
+  stream @1 :UInt64;
+  gridX @2 :UInt32;
+  gridY @3 :UInt32;
+  gridZ @4 :UInt32;
+  blockX @5 :UInt32;
+  blockY @6 :UInt32;
+  blockZ @7 :UInt32;
+  sharedBytes @8 :UInt32;
+  cooperative @9 :Bool;
+  params @10 :Data;                       # packed at the kernel's own offsets
+  attributes @11 :List(LaunchAttribute);  # absent for a plain launch
+}
+struct LaunchAttribute {
+  id @0 :Int32;             # CUlaunchAttributeID; only those whose value holds no pointer or handle
+  value @1 :Data;           # CUlaunchAttributeValue, 64 bytes
+}
+
+# --- Linear memory -------------------------------------------------------------------------------------------
+
+# Payload: the bytes. Stream-ordered; the client has let go of the program's buffer.
+struct FarcallMemcpyHtoD {
+  destination @0 :UInt64;
+  stream @1 :UInt64;
+}
+
+# The bytes come back as kData frames of this call. Waited for, or, when nobody waits, before the answer to any
+# later call that waits for this stream.
+struct FarcallMemcpyDtoH {
+  source @0 :UInt64;
+  bytes @1 :UInt64;
+  stream @2 :UInt64;
+}
+
+# --- Pitched and three-dimensional copies with a host side ---------------------------------------------------
+
+# Rows of `widthBytes`, `height` of them in each of `depth` slices. The payload (to the device) or the kData
+# frames (from it) hold the rows packed, without pitch, starting with the first row named here.
+struct FarcallMemcpyRows {
+  device @0 :UInt64;        # address of the first row in device memory, 0: `array`
+  array @1 :UInt64;         # kArray, with x in bytes, y, z
+  xBytes @2 :UInt64;
+  y @3 :UInt64;
+  z @4 :UInt64;
+  pitchBytes @5 :UInt64;    # device memory: distance of rows
+  sliceRows @6 :UInt64;     # device memory: rows from slice to slice
+  widthBytes @7 :UInt64;
+  height @8 :UInt64;
+  depth @9 :UInt64;
+  toDevice @10 :Bool;
+  stream @11 :UInt64;
+}
