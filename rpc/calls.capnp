@@ -121,3 +121,43 @@ struct FarcallMemcpyRows {
   toDevice @10 :Bool;
   stream @11 :UInt64;
 }
+
+# Device to device, within one device's address space.
+struct FarcallMemcpyDtoD {
+  destination @0 :UInt64;
+  source @1 :UInt64;
+  bytes @2 :UInt64;
+  stream @3 :UInt64;
+}
+
+# cuMemAlloc, or cuMemAllocPitch when elementBytes is not 0; the client keeps the table of allocations.
+struct FarcallMemAlloc {
+  widthBytes @0 :UInt64;
+  height @1 :UInt64;
+  elementBytes @2 :UInt32;
+}
+struct FarcallMemAllocResults {
+  address @0 :UInt64;
+  pitchBytes @1 :UInt64;
+}
+
+# cuMemFree of an allocation the client has checked; the driver waits for the work that uses it.
+struct FarcallMemFree {
+  address @0 :UInt64;
+}
+
+# --- Contexts ------------------------------------------------------------------------------------------------
+
+# cuCtxCreate; the client keeps each thread's stack of contexts, the worker pops what the driver pushed.
+struct FarcallContextCreate {
+  context @0 :UInt64;       # id to bind
+  device @1 :Int32;
+  flags @2 :UInt32;
+}
+struct FarcallContextDestroy {
+  context @0 :UInt64;
+}
+# cuDevicePrimaryCtxReset: frees everything in the device's primary context.
+struct FarcallPrimaryContextReset {
+  device @0 :Int32;
+}
