@@ -1,0 +1,96 @@
+"""Makes a small CUDA toolkit from NVIDIA's own Python wheels: compiler, headers and runtime, about 400 MB unpacked.
+
+The wheels hold the same files as the toolkit under nvidia/cu13/. They are laid out as nvcc expects (lib64, the .so names
+that a linker looks for, executable bits), and their licence texts are kept beside them. Nothing of them is ever
+installed or shipped by this project.
+"""
+
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+# One set that belongs together: CUDA 13.0, update 2.
+WHEELS = {
+    "nvidia-cuda-nvcc": "13.0.88",  # nvcc, ptxas, cudafe++, fatbinary, nvlink
+    "nvidia-nvvm": "13.0.88",  # cicc and libdevice
+    "nvidia-cuda-crt": "13.0.88",  # include/crt
+    "nvidia-cuda-runtime": "13.0.96",  # libcudart, headers
+    "nvidia-cuda-cccl": "13.0.85",  # libcu++, Thrust, CUB
+}
+PREFIX = "nvidia/cu13/"
+NEEDED = [
+    "bin/nvcc",
+    "bin/ptxas",
+    "nvvm/bin/cicc",
+    "nvvm/libdevice/libdevice.10.bc",
+    "include/cuda.h",
+    "include/cuda_runtime.h",
+    "include/crt/host_config.h",
+    "lib/libcudart_static.a",
+]
+
+
+def download(folder: pathlib.Path) -> None:
+    requirements = [f"{name}=={version}" for name, version in WHEELS.items()]
+    print("setup: downloading NVIDIA's wheels:", " ".join(requirements), flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    result = subprocess.run(command + ["--dest", str(folder), *requirements], capture_output=True, text=True)
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        sys.exit(f"setup: pip could not download the CUDA compiler; install CUDA 13 and set CUDA_HOME. pip: {reason}")
+
+
+def unpack(wheel: pathlib.Path, target: pathlib.Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            name = member.filename
+            packagers_notes = name.startswith(PREFIX + ".")
+            if name.endswith("/") or ".." in name.split("/") or packagers_notes:
+                continue
+            if name.startswith(PREFIX):
+                path = target / name[len(PREFIX) :]
+            elif ".dist-info/" in name and "license" in name.lower():
+                path = target / "licenses" / (wheel.name.split("-")[0] + ".txt")
+            else:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, open(path, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+            path.chmod(0o755 if path.parent.name == "bin" else 0o644)
+
+
+def lay_out(target: pathlib.Path) -> None:
+    """What a toolkit has and the wheels leave out."""
+    (target / "lib64").symlink_to("lib")
+    for library in sorted((target / "lib").glob("lib*.so.*")):
+        link = library.with_name(library.name.split(".so.")[0] + ".so")
+        if not link.exists():
+            link.symlink_to(library.name)
+    missing = [name for name in NEEDED if not (target / name).exists()]
+    if missing:
+        sys.exit(f"setup: NVIDIA's wheels lack {', '.join(missing)}; install CUDA 13 and set CUDA_HOME")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to make; it must not exist")
+    output = parser.parse_args().output
+    shutil.rmtree(output, ignore_errors=True)  # a half-made one of an earlier try
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Made aside and renamed, so that a folder of this name is always complete.
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix="cuda-") as folder:
+        wheels = pathlib.Path(folder, "wheels")
+        toolkit = pathlib.Path(folder, "toolkit")
+        download(wheels)
+        for wheel in sorted(wheels.glob("*.whl")):
+            unpack(wheel, toolkit)
+        lay_out(toolkit)
+        toolkit.rename(output)
+
+
+if __name__ == "__main__":
+    main()
