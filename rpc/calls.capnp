@@ -161,3 +161,35 @@ struct FarcallContextDestroy {
 struct FarcallPrimaryContextReset {
   device @0 :Int32;
 }
+
+# --- Unloading -----------------------------------------------------------------------------------------------
+
+struct FarcallModuleUnload {
+  module @0 :UInt64;        # kModule or kLibrary; its kernels and functions go with it
+  functions @1 :List(UInt64);
+}
+
+# --- Two- and three-dimensional copies within the device -------------------------------------------------------
+
+struct CopySide {
+  address @0 :UInt64;       # of the first row, 0: `array`
+  array @1 :UInt64;         # kArray, with x in bytes, y, z
+  xBytes @2 :UInt64;
+  y @3 :UInt64;
+  z @4 :UInt64;
+  pitchBytes @5 :UInt64;
+  sliceRows @6 :UInt64;
+}
+struct FarcallMemcpyRowsDtoD {
+  destination @0 :CopySide;
+  source @1 :CopySide;
+  widthBytes @2 :UInt64;
+  height @3 :UInt64;
+  depth @4 :UInt64;
+  stream @5 :UInt64;
+}
+
+# cuStreamSynchronize, for bodies that need it whichever library the program entered through.
+struct FarcallStreamSynchronize {
+  stream @0 :UInt64;
+}

@@ -1,0 +1,148 @@
+#include "client/launch.h"
+
+#include <cstring>
+
+#include "base/log.h"
+#include "client/stub.h"
+#include "rpc/schema/calls.capnp.h"
+
+namespace farcall::client {
+namespace {
+
+namespace schema = rpc::schema;
+
+// Attributes whose value is plain data. The others hold pointers or handles and are refused by name.
+bool plain_attribute(CUlaunchAttributeID id) {
+  switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: return true;
+    default: return false;
+  }
+}
+
+struct Limits {
+  uint32_t grid[3], block[3], threads;
+};
+
+// The device's limits in the form the check wants; immutable, so looked up once per device.
+const Limits& limits_of(Session& session, int device) {
+  thread_local const Session* cached_session = nullptr;
+  thread_local int cached_device = -1;
+  thread_local Limits cached;
+  if (cached_session == &session && cached_device == device) return cached;
+  const auto& attributes = session.devices().at(size_t(device)).attributes;
+  const auto get = [&](CUdevice_attribute id, uint32_t otherwise) {
+    const auto found = attributes.find(id);
+    return found == attributes.end() ? otherwise : uint32_t(found->second);
+  };
+  cached = {{get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, 0x7fffffff), get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535),
+             get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 65535)},
+            {get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, 1024), get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024),
+             get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z, 64)},
+            get(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1024)};
+  cached_session = &session;
+  cached_device = device;
+  return cached;
+}
+
+int check_config(const Limits& limits, const LaunchConfig& config, const image::Kernel* layout) {
+  uint64_t threads = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (config.grid[axis] == 0 || config.grid[axis] > limits.grid[axis]) return CUDA_ERROR_INVALID_VALUE;
+    if (config.block[axis] == 0 || config.block[axis] > limits.block[axis]) return CUDA_ERROR_INVALID_VALUE;
+    threads *= config.block[axis];
+  }
+  if (threads > limits.threads) return CUDA_ERROR_INVALID_VALUE;
+  if (layout != nullptr && layout->max_threads != 0 && threads > layout->max_threads) {
+    return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  }
+  return CUDA_SUCCESS;
+}
+
+// extra = {CU_LAUNCH_PARAM_BUFFER_POINTER, p, CU_LAUNCH_PARAM_BUFFER_SIZE, &n, CU_LAUNCH_PARAM_END}
+int packed_params(void** extra, const void** buffer, size_t* bytes) {
+  *buffer = nullptr;
+  *bytes = 0;
+  for (void** next = extra; *next != CU_LAUNCH_PARAM_END; next += 2) {
+    if (*next == CU_LAUNCH_PARAM_BUFFER_POINTER) {
+      *buffer = next[1];
+    } else if (*next == CU_LAUNCH_PARAM_BUFFER_SIZE) {
+      *bytes = *static_cast<const size_t*>(next[1]);
+    } else {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+  }
+  return (*bytes > 0 && *buffer == nullptr) || *bytes > image::kParamBytesMax ? CUDA_ERROR_INVALID_VALUE
+                                                                              : CUDA_SUCCESS;
+}
+
+}  // namespace
+
+int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params, void** extra) {
+  if (const int bad = check_config(limits_of(session, thread_state().device), config, kernel.layout)) return bad;
+
+  const void* packed = nullptr;
+  size_t bytes = 0;
+  const bool by_pointers = extra == nullptr;
+  if (!by_pointers) {
+    if (params != nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (const int bad = packed_params(extra, &packed, &bytes)) return bad;
+  } else {
+    if (kernel.layout == nullptr || !kernel.layout->params_known) {
+      log::error("the parameter layout of this kernel is not in its image; launch it with CU_LAUNCH_PARAM_BUFFER_*");
+      return CUDA_ERROR_NOT_SUPPORTED;
+    }
+    bytes = kernel.layout->param_bytes;
+    if (bytes > 0 && params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (unsigned i = 0; i < config.attribute_count; ++i) {
+    if (!plain_attribute(config.attributes[i].id)) {
+      log::error("launch attribute {} is not supported", int(config.attributes[i].id));
+      return CUDA_ERROR_NOT_SUPPORTED;
+    }
+  }
+
+  Call call(session, rpc::Opcode::k_farcallLaunchKernel);
+  auto args = call.args<schema::FarcallLaunchKernel>();
+  args.setFunction(kernel.id);
+  args.setStream(config.stream);
+  args.setGridX(config.grid[0]);
+  args.setGridY(config.grid[1]);
+  args.setGridZ(config.grid[2]);
+  args.setBlockX(config.block[0]);
+  args.setBlockY(config.block[1]);
+  args.setBlockZ(config.block[2]);
+  args.setSharedBytes(config.shared_bytes);
+  args.setCooperative(config.cooperative);
+  if (bytes > 0) {
+    const auto block = args.initParams(unsigned(bytes));
+    if (by_pointers) {
+      const auto& layout = kernel.layout->params;
+      for (size_t i = 0; i < layout.size(); ++i) {
+        std::memcpy(block.begin() + layout[i].offset, params[i], layout[i].size);
+      }
+    } else {
+      std::memcpy(block.begin(), packed, bytes);
+    }
+  }
+  if (config.attribute_count > 0) {
+    auto attributes = args.initAttributes(config.attribute_count);
+    for (unsigned i = 0; i < config.attribute_count; ++i) {
+      attributes[i].setId(config.attributes[i].id);
+      attributes[i].setValue(capnp::Data::Reader(reinterpret_cast<const kj::byte*>(&config.attributes[i].value),
+                                                 sizeof config.attributes[i].value));
+    }
+  }
+  return call.post();
+}
+
+}  // namespace farcall::client

@@ -1,0 +1,29 @@
+// Kernel launches of both APIs: limits that need no GPU are checked here, parameters are gathered by the kernel's own
+// layout, and the call leaves without waiting.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "client/api.h"
+#include "client/module.h"
+#include "client/session.h"
+
+namespace farcall::client {
+
+struct LaunchConfig {
+  uint32_t grid[3] = {1, 1, 1};
+  uint32_t block[3] = {1, 1, 1};
+  uint32_t shared_bytes = 0;
+  rpc::HandleId stream = 0;
+  bool cooperative = false;
+  const CUlaunchAttribute* attributes = nullptr;
+  unsigned attribute_count = 0;
+};
+
+// Either `params`, one pointer per parameter, or the driver API's `extra` list. A CUresult.
+FARCALL_API int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
+                       void** extra);
+
+}  // namespace farcall::client

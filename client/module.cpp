@@ -1,0 +1,371 @@
+#include "client/module.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/log.h"
+#include "client/stub.h"
+#include "image/fatbin.h"
+#include "rpc/schema/calls.capnp.h"
+
+namespace farcall::client {
+namespace {
+
+using rpc::HandleId;
+using rpc::HandleType;
+using rpc::Opcode;
+namespace schema = rpc::schema;
+
+// Below this an image rides along with its load; above, a look into the server's store (one round trip) is worth it.
+constexpr size_t kInlineImageBytes = 256 * 1024;
+// Room for the logs that JIT options ask for; a program may name more than it means.
+constexpr uint32_t kLogBytesMax = 64 * 1024;
+
+// Handle -> object for the two types that launches look up: a page table over the handle's index, written under a
+// lock, read without one. Pages are never freed, so a stale handle reads a null or a newer entry and its id differs.
+template <class T>
+class HandlePages {
+ public:
+  T* find(HandleId id) const {
+    const uint32_t index = rpc::handle_index(id);
+    if (index >= kPages * kPageSize) return nullptr;
+    const Page* page = pages_[index / kPageSize].load(std::memory_order_acquire);
+    T* object = page == nullptr ? nullptr : (*page)[index % kPageSize].load(std::memory_order_acquire);
+    return object;
+  }
+  void set(HandleId id, T* object) {
+    const uint32_t index = rpc::handle_index(id);
+    if (index >= kPages * kPageSize) return;
+    const std::lock_guard lock(mutex_);
+    std::atomic<Page*>& slot = pages_[index / kPageSize];
+    if (slot.load(std::memory_order_relaxed) == nullptr) slot.store(new Page{}, std::memory_order_release);
+    (*slot.load(std::memory_order_relaxed))[index % kPageSize].store(object, std::memory_order_release);
+  }
+
+ private:
+  static constexpr uint32_t kPageSize = 1024;
+  static constexpr uint32_t kPages = rpc::kHandleIndexMax / kPageSize;
+  using Page = std::array<std::atomic<T*>, kPageSize>;
+  std::array<std::atomic<Page*>, kPages> pages_{};
+  std::mutex mutex_;
+};
+
+struct Tables {
+  HandlePages<Kernel> functions, kernels;
+  HandlePages<Module> modules, libraries;
+};
+Tables& tables() {
+  static Tables* const instance = new Tables;  // leaked: see program.h
+  return *instance;
+}
+HandlePages<Kernel>& kernel_table(HandleType type) {
+  return type == HandleType::kKernel ? tables().kernels : tables().functions;
+}
+HandlePages<Module>& module_table(HandleType type) {
+  return type == HandleType::kLibrary ? tables().libraries : tables().modules;
+}
+
+std::array<std::byte, 32> sha256(std::span<const std::byte> bytes) {
+  std::array<std::byte, 32> digest{};
+  unsigned length = 0;
+  EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length, EVP_sha256(),
+             nullptr);
+  return digest;
+}
+
+capnp::Data::Reader as_data(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()};
+}
+
+// Kernels and variables of several images that are linked together.
+void merge(image::Module& into, image::Module&& from) {
+  into.source = from.source;
+  into.sm = from.sm;
+  into.kernels.merge(from.kernels);
+  for (auto& [name, variable] : from.variables) {
+    const auto known = into.variables.find(name);
+    if (known == into.variables.end() || known->second.external) into.variables[name] = std::move(variable);
+  }
+}
+
+}  // namespace
+
+struct Module::Upload {
+  schema::ImageKind kind = schema::ImageKind::UNKNOWN;
+  std::vector<std::byte> bytes;
+  uint32_t containers = 0;
+  bool wait = false;  // the program handed over code whose errors CUDA reports at the call
+};
+
+Kernel* find_kernel(HandleId id) {
+  const HandleType type = rpc::handle_type(id);
+  if (type != HandleType::kKernel && type != HandleType::kFunction) return nullptr;
+  Kernel* kernel = kernel_table(type).find(id);
+  return kernel != nullptr && kernel->id == id ? kernel : nullptr;
+}
+
+Module* Module::find(HandleId id) {
+  const HandleType type = rpc::handle_type(id);
+  if (type != HandleType::kModule && type != HandleType::kLibrary) return nullptr;
+  Module* module = module_table(type).find(id);
+  return module != nullptr && module->id_ == id ? module : nullptr;
+}
+
+Module::~Module() = default;
+
+// Picks what the server's device can run and reads its symbols. A CUresult.
+int Module::choose_images(Session& session, const void* code, Upload* upload) {
+  auto identified = image::identify(code);
+  if (!identified) return CUDA_ERROR_INVALID_IMAGE;  // logged there
+  const image::Code& what = *identified;
+
+  if (what.kind == image::CodeKind::kPtx || what.kind == image::CodeKind::kElf) {
+    const image::Bytes bytes = what.images.front();
+    const bool ptx = what.kind == image::CodeKind::kPtx;
+    if (!ptx && session.ptx_only()) {
+      log::warning("a cubin can't run on this server's device, which runs PTX only; build with PTX (-arch=compute_NN)");
+      return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    }
+    upload->kind = ptx ? schema::ImageKind::PTX : schema::ImageKind::ELF;
+    upload->bytes.assign(bytes.begin(), bytes.end());
+    upload->wait = true;
+    auto symbols = ptx ? image::read_ptx(image::as_text(bytes)) : image::read_cubin(bytes);
+    if (symbols) {
+      symbols_ = symbols.take();
+      symbols_known_ = true;
+    } else if (!ptx) {
+      return CUDA_ERROR_INVALID_IMAGE;
+    }  // PTX that we can't scan: the server's compiler says what is wrong with it
+    return CUDA_SUCCESS;
+  }
+
+  const auto& device = session.devices().at(size_t(std::max(0, thread_state().device)));
+  const auto attribute = [&](CUdevice_attribute id) {
+    const auto found = device.attributes.find(id);
+    return found == device.attributes.end() ? 0 : found->second;
+  };
+  const image::Target target{attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
+                                 attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+                             session.ptx_only()};
+  upload->kind = schema::ImageKind::FATBIN;
+  bool first = true;
+  symbols_known_ = true;
+  for (const image::Bytes bytes : what.images) {
+    auto container = image::Container::parse(bytes);
+    if (!container) return CUDA_ERROR_INVALID_IMAGE;
+    const image::Entry* entry = image::choose(*container, target);
+    if (entry == nullptr) {
+      first = false;
+      continue;
+    }
+    const std::vector<std::byte> trimmed = image::trim(std::span(&entry, 1));
+    upload->bytes.insert(upload->bytes.end(), trimmed.begin(), trimmed.end());
+    ++upload->containers;
+    auto symbols = image::read_entry(*entry);
+    if (symbols) {
+      merge(symbols_, symbols.take());
+    } else if (symbols.status() == Status::kUnsupported) {
+      symbols_known_ = false;  // LTO IR: the server must be asked
+    } else {
+      return CUDA_ERROR_INVALID_IMAGE;
+    }
+    if (first) break;  // of a -rdc=true wrapper: the linked result, which holds the parts that follow
+  }
+  if (upload->containers == 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  return CUDA_SUCCESS;
+}
+
+// Ships the image and binds id_ to it. A CUresult.
+int Module::send(Session& session, Upload& upload, const JitOptions& jit) {
+  const std::span<const std::byte> bytes(upload.bytes);
+  std::array<std::byte, 32> digest{};
+  const bool in_store = bytes.size() > kInlineImageBytes;
+  if (in_store) {
+    digest = sha256(bytes);
+    bool held = false;
+    {
+      Call call(session, Opcode::k_farcallImageOffer);
+      auto args = call.args<schema::FarcallImageOffer>();
+      args.setSha256(as_data(digest));
+      args.setBytes(bytes.size());
+      rpc::Reply reply = call.wait();
+      if (reply.result() != 0) return reply.result();
+      held = reply.results<schema::FarcallImageOfferResults>().getHeld();
+    }
+    for (size_t offset = 0; !held && offset < bytes.size(); offset += rpc::kPayloadBytesMax) {
+      Call call(session, Opcode::k_farcallImageChunk);
+      auto args = call.args<schema::FarcallImageChunk>();
+      args.setSha256(as_data(digest));
+      args.setBytes(bytes.size());
+      args.setOffset(offset);
+      call.payload(bytes.subspan(offset, std::min(rpc::kPayloadBytesMax, bytes.size() - offset)));
+      if (const int lost = call.post()) return lost;
+    }
+  }
+
+  // Logs are written to the program's buffers, whose sizes are options of their own.
+  void* error_log = nullptr;
+  void* info_log = nullptr;
+  size_t error_log_bytes = 0, info_log_bytes = 0;
+  unsigned plain_options = 0;
+  for (unsigned i = 0; i < jit.count; ++i) {
+    void* const value = jit.values == nullptr ? nullptr : jit.values[i];
+    switch (jit.options[i]) {
+      case CU_JIT_ERROR_LOG_BUFFER: error_log = value; break;
+      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES: error_log_bytes = uint32_t(uintptr_t(value)); break;
+      case CU_JIT_INFO_LOG_BUFFER: info_log = value; break;
+      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES: info_log_bytes = uint32_t(uintptr_t(value)); break;
+      default: ++plain_options;
+    }
+  }
+
+  Call call(session, Opcode::k_farcallModuleLoad);
+  auto args = call.args<schema::FarcallModuleLoad>();
+  if (in_store) args.setSha256(as_data(digest));
+  args.setKind(upload.kind);
+  args.setModule(id_);
+  args.setContainers(upload.containers);
+  args.setErrorLogBytes(uint32_t(error_log != nullptr ? std::min<size_t>(error_log_bytes, kLogBytesMax) : 0));
+  args.setInfoLogBytes(uint32_t(info_log != nullptr ? std::min<size_t>(info_log_bytes, kLogBytesMax) : 0));
+  if (plain_options > 0) {
+    auto options = args.initOptions(plain_options);
+    unsigned next = 0;
+    for (unsigned i = 0; i < jit.count; ++i) {
+      const CUjit_option id = jit.options[i];
+      if (id == CU_JIT_ERROR_LOG_BUFFER || id == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES ||
+          id == CU_JIT_INFO_LOG_BUFFER || id == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) {
+        continue;
+      }
+      options[next].setId(id);
+      options[next++].setValue(jit.values == nullptr ? 0 : uint64_t(uintptr_t(jit.values[i])));
+    }
+  }
+  if (!in_store) call.payload(bytes);
+  if (!upload.wait) return call.post();
+
+  rpc::Reply reply = call.wait();
+  if (reply.has_results()) {
+    auto results = reply.results<schema::FarcallModuleLoadResults>();
+    const auto copy_log = [](void* to, size_t room, kj::StringPtr from) {
+      if (to == nullptr || room == 0) return;
+      const size_t length = std::min(room - 1, from.size());
+      std::memcpy(to, from.cStr(), length);
+      static_cast<char*>(to)[length] = '\0';
+    };
+    copy_log(error_log, error_log_bytes, results.getErrorLog());
+    copy_log(info_log, info_log_bytes, results.getInfoLog());
+  }
+  return reply.result();
+}
+
+int Module::load(Session& session, const void* code, HandleType type, const JitOptions& jit, Module** out) {
+  if (code == nullptr || out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::unique_ptr<Module> module(new Module);
+  Upload upload;
+  int result = module->choose_images(session, code, &upload);
+  const bool put_off = result == CUDA_ERROR_NO_BINARY_FOR_GPU && type == HandleType::kLibrary;
+  if (result != CUDA_SUCCESS && !put_off) return result;
+
+  module->id_ = session.mint(type);
+  if (module->id_ == 0) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (put_off) {
+    module->load_result_ = result;
+  } else if ((result = module->send(session, upload, jit)) != CUDA_SUCCESS) {
+    session.release(module->id_);
+    return result;
+  }
+  module_table(type).set(module->id_, module.get());
+  *out = module.release();  // found again by its handle, freed by unload()
+  return CUDA_SUCCESS;
+}
+
+int Module::unload(Session& session, Module* module) {
+  const HandleId id = module->id_;
+  const HandleType type = rpc::handle_type(id);
+  int result = CUDA_SUCCESS;
+  {
+    const std::lock_guard lock(module->mutex_);
+    if (module->load_result_ == CUDA_SUCCESS) {
+      Call call(session, Opcode::k_farcallModuleUnload);
+      auto args = call.args<schema::FarcallModuleUnload>();
+      args.setModule(id);
+      auto functions = args.initFunctions(unsigned(module->kernels_.size()));
+      unsigned next = 0;
+      for (const auto& [name, kernel] : module->kernels_) functions.set(next++, kernel->id);
+      result = call.post();
+    }
+    for (const auto& [name, kernel] : module->kernels_) {
+      kernel_table(rpc::handle_type(kernel->id)).set(kernel->id, nullptr);
+      session.release(kernel->id);
+    }
+  }
+  module_table(type).set(id, nullptr);
+  session.release(id);
+  delete module;
+  return result;
+}
+
+int Module::kernel(Session& session, std::string_view name, Kernel** out) {
+  if (load_result_ != CUDA_SUCCESS) return load_result_;
+  const std::string key(name);
+  const std::lock_guard lock(mutex_);
+  const auto known = kernels_.find(key);
+  if (known != kernels_.end()) {
+    *out = known->second.get();
+    return CUDA_SUCCESS;
+  }
+  const image::Kernel* layout = symbols_.kernel(name);
+  if (layout == nullptr && symbols_known_) return CUDA_ERROR_NOT_FOUND;
+  const bool of_library = rpc::handle_type(id_) == HandleType::kLibrary;
+  const HandleId id = session.mint(of_library ? HandleType::kKernel : HandleType::kFunction);
+  if (id == 0) return CUDA_ERROR_OUT_OF_MEMORY;
+  Call call(session, Opcode::k_farcallKernelGet);
+  auto args = call.args<schema::FarcallKernelGet>();
+  args.setModule(id_);
+  args.setName(key.c_str());
+  args.setFunction(id);
+  // What we read in the image is there; of what we could not read the server must say so.
+  const int result = symbols_known_ ? call.post() : call.wait().result();
+  if (result != CUDA_SUCCESS) {
+    session.release(id);
+    return result;
+  }
+  auto kernel = std::make_unique<Kernel>(Kernel{id, layout, this});
+  kernel_table(rpc::handle_type(id)).set(id, kernel.get());
+  *out = kernel.get();
+  kernels_[key] = std::move(kernel);
+  return CUDA_SUCCESS;
+}
+
+int Module::variable(Session& session, std::string_view name, bool managed, uint64_t* address, uint64_t* bytes) {
+  if (load_result_ != CUDA_SUCCESS) return load_result_;
+  if (symbols_known_ && symbols_.variable(name) == nullptr) return CUDA_ERROR_NOT_FOUND;
+  const std::string key(name);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known = variables_.find(key);
+    if (known != variables_.end()) {
+      *address = known->second.address;
+      *bytes = known->second.bytes;
+      return CUDA_SUCCESS;
+    }
+  }
+  Call call(session, Opcode::k_farcallGlobalGet);
+  auto args = call.args<schema::FarcallGlobalGet>();
+  args.setModule(id_);
+  args.setName(key.c_str());
+  args.setManaged(managed);
+  rpc::Reply reply = call.wait();
+  if (reply.result() != CUDA_SUCCESS) return reply.result();
+  auto results = reply.results<schema::FarcallGlobalGetResults>();
+  *address = results.getAddress();
+  *bytes = results.getBytes();
+  const std::lock_guard lock(mutex_);
+  variables_[key] = {*address, *bytes};
+  return CUDA_SUCCESS;
+}
+
+}  // namespace farcall::client

@@ -1,0 +1,15 @@
+// What this process has made through CUDA and the client must remember: one per process, leaked, because NVIDIA's
+// runtime and static destructors still call us while the process exits.
+#pragma once
+
+#include "client/allocations.h"
+#include "client/api.h"
+
+namespace farcall::client {
+
+struct Program {
+  Allocations allocations;
+};
+FARCALL_API Program& program();
+
+}  // namespace farcall::client
