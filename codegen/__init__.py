@@ -1,0 +1,1 @@
+"""Farcall's code generator; see README.md."""
