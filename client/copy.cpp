@@ -3,6 +3,7 @@
 #include <cuda.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -36,6 +37,9 @@ bool pinned(const void* address) {
   return known.has_value() && known->kind != MemoryKind::kDevice;
 }
 
+// An asynchronous copy to pinned memory was posted since somebody last waited for all of them.
+std::atomic<bool> copies_under_way{false};
+
 int synchronize_stream(Session& session, HandleId stream) {
   Call call(session, Opcode::k_farcallStreamSynchronize);
   call.args<schema::FarcallStreamSynchronize>().setStream(stream);
@@ -45,10 +49,7 @@ int synchronize_stream(Session& session, HandleId stream) {
 }  // namespace
 
 Direction classify(uint64_t destination, uint64_t source) {
-  const bool to_device = on_device(destination);
-  const bool from_device = on_device(source);
-  if (to_device) return from_device ? Direction::kDeviceToDevice : Direction::kHostToDevice;
-  return from_device ? Direction::kDeviceToHost : Direction::kHostToHost;
+  return direction_of(on_device(destination), on_device(source));
 }
 
 int copy_to_device(Session& session, uint64_t destination, const void* source, size_t bytes, HandleId stream) {
@@ -76,8 +77,18 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
   args.setStream(stream);
   const rpc::DataSink sink{static_cast<std::byte*>(destination), bytes};
   // CUDA, too, returns from an asynchronous copy to pageable memory only when the bytes are there.
-  if (async && pinned(destination)) return call.post(sink);
+  if (async && pinned(destination)) {
+    copies_under_way.store(true, std::memory_order_relaxed);
+    return call.post(sink);
+  }
   return call.wait(sink).result();
+}
+
+int finish_copies_to_host(Session& session) {
+  if (!copies_under_way.exchange(false, std::memory_order_relaxed)) return CUDA_SUCCESS;
+  Call call(session, Opcode::k_farcallContextSynchronize);
+  call.args<schema::FarcallContextSynchronize>();
+  return call.wait().result();
 }
 
 int copy_on_device(Session& session, uint64_t destination, uint64_t source, size_t bytes, HandleId stream) {

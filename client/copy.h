@@ -13,6 +13,10 @@ namespace farcall::client {
 
 enum class Direction : uint8_t { kHostToHost, kHostToDevice, kDeviceToHost, kDeviceToDevice };
 
+constexpr Direction direction_of(bool to_device, bool from_device) {
+  if (to_device) return from_device ? Direction::kDeviceToDevice : Direction::kHostToDevice;
+  return from_device ? Direction::kDeviceToHost : Direction::kHostToHost;
+}
 // By what the table of allocations knows; memory it does not know is the program's own.
 FARCALL_API Direction classify(uint64_t destination, uint64_t source);
 
@@ -25,6 +29,9 @@ FARCALL_API int copy_on_device(Session& session, uint64_t destination, uint64_t 
                                rpc::HandleId stream);
 FARCALL_API int copy(Session& session, Direction direction, uint64_t destination, uint64_t source, size_t bytes,
                      rpc::HandleId stream, bool async);
+
+// Waits, if need be, until no asynchronous copy will write to host memory any more.
+FARCALL_API int finish_copies_to_host(Session& session);
 
 // Two- and three-dimensional copies: `height` rows of `width_bytes` in each of `depth` slices. A side is host or device
 // memory with a pitch, or an array.

@@ -193,3 +193,6 @@ struct FarcallMemcpyRowsDtoD {
 struct FarcallStreamSynchronize {
   stream @0 :UInt64;
 }
+
+# cuCtxSynchronize of the current context.
+struct FarcallContextSynchronize {}

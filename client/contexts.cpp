@@ -1,0 +1,83 @@
+#include "client/contexts.h"
+
+#include "client/program.h"
+#include "client/stub.h"
+#include "rpc/schema/calls.capnp.h"
+
+namespace farcall::client {
+
+using rpc::HandleId;
+
+Contexts& contexts() {
+  static Contexts* const instance = new Contexts;  // leaked: see program.h
+  return *instance;
+}
+
+std::optional<int> Contexts::device(Session& session, HandleId context) const {
+  for (size_t i = 0; i < session.devices().size(); ++i) {
+    if (context == rpc::primary_context_id(int(i))) return int(i);
+  }
+  const std::lock_guard lock(mutex_);
+  const auto found = created_.find(context);
+  if (found == created_.end()) return std::nullopt;
+  return found->second;
+}
+
+void Contexts::add(HandleId context, int device) {
+  const std::lock_guard lock(mutex_);
+  created_[context] = device;
+}
+
+bool Contexts::remove(HandleId context) {
+  const std::lock_guard lock(mutex_);
+  return created_.erase(context) == 1;
+}
+
+Contexts::Primary Contexts::primary(int device) const {
+  const std::lock_guard lock(mutex_);
+  return primaries_.at(size_t(device));
+}
+
+void Contexts::retain_primary(int device) {
+  const std::lock_guard lock(mutex_);
+  Primary& primary = primaries_.at(size_t(device));
+  ++primary.references;
+  primary.active = true;
+}
+
+bool Contexts::release_primary(int device) {
+  const std::lock_guard lock(mutex_);
+  Primary& primary = primaries_.at(size_t(device));
+  if (primary.references == 0 || --primary.references > 0) return false;
+  primary.active = false;
+  return true;
+}
+
+void Contexts::set_primary_flags(int device, unsigned flags) {
+  const std::lock_guard lock(mutex_);
+  primaries_.at(size_t(device)).flags = flags;
+}
+
+void Contexts::touch_primary(int device) {
+  const std::lock_guard lock(mutex_);
+  primaries_.at(size_t(device)).active = true;
+}
+
+void Contexts::forget_primary(int device) {
+  const std::lock_guard lock(mutex_);
+  primaries_.at(size_t(device)).active = false;
+}
+
+int reset_primary_context(Session& session, int device) {
+  int result;
+  {
+    Call call(session, rpc::Opcode::k_farcallPrimaryContextReset);
+    call.args<rpc::schema::FarcallPrimaryContextReset>().setDevice(device);
+    result = call.wait().result();
+  }
+  contexts().forget_primary(device);
+  program().allocations.remove_context(rpc::primary_context_id(device));
+  return result;
+}
+
+}  // namespace farcall::client

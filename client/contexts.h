@@ -1,0 +1,51 @@
+// Contexts as the client keeps them: which device each belongs to, primary contexts and their reference counts, and each
+// thread's stack (thread_state()). Changing the current context costs nothing; the server learns of it with the
+// next call of that thread.
+#pragma once
+
+#include <cuda.h>
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "client/api.h"
+#include "client/session.h"
+
+namespace farcall::client {
+
+constexpr int kDevicesMax = 16;
+
+class FARCALL_API Contexts {
+ public:
+  // The device of a live context, primary or created; nullopt: no such context.
+  std::optional<int> device(Session& session, rpc::HandleId context) const;
+  void add(rpc::HandleId context, int device);
+  bool remove(rpc::HandleId context);
+
+  struct Primary {
+    unsigned references = 0;
+    unsigned flags = 0;
+    bool active = false;
+  };
+  Primary primary(int device) const;
+  void retain_primary(int device);
+  bool release_primary(int device);  // true: that was the last reference
+  void set_primary_flags(int device, unsigned flags);
+  void touch_primary(int device);  // the runtime API activates it without a reference
+  void forget_primary(int device);
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<rpc::HandleId, int> created_;
+  std::array<Primary, kDevicesMax> primaries_;
+};
+
+FARCALL_API Contexts& contexts();
+
+// Resets the device's primary context on the server and forgets what was in it. Waits.
+FARCALL_API int reset_primary_context(Session& session, int device);
+
+}  // namespace farcall::client
