@@ -45,7 +45,7 @@ struct Counters {
 };
 
 struct ChannelOptions {
-  WaitOptions wait;  // how receive() waits
+  WaitOptions wait = {};  // how receive() waits
 };
 
 class Channel {

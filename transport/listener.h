@@ -13,7 +13,7 @@
 namespace farcall::transport {
 
 struct ListenOptions {
-  ChannelOptions channel;  // of the accepted channels
+  ChannelOptions channel = {};  // of the accepted channels
   int backlog = 128;
   mode_t unix_mode = 0600;  // permissions of the socket file: who may connect
 };
