@@ -52,9 +52,4 @@ void destroy_context_storage(CUcontext context);
 void deinitialise();
 bool deinitialised();
 
-// The answer of the integrity check for the newest scheme: HMAC-MD2 (RFC 2104, RFC 1319) over what
-// the driver reports of itself. Exposed for its test.
-void hmac_md2(std::span<const std::byte, 16> key, std::span<const std::byte> message,
-              std::span<std::byte, 16> out);
-
 }  // namespace farcall::driverabi

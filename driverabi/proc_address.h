@@ -6,6 +6,7 @@
 
 #include <cuda.h>
 
+#include <climits>
 #include <span>
 
 namespace farcall::driverabi {
@@ -23,10 +24,12 @@ std::span<const ProcEntry> proc_table();
 
 // The newest ABI that is not newer than `cuda_version`; with
 // CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM the per-thread export if there is one, else the
-// plain one. `status` may be nullptr. All semantics of cuGetProcAddress_v2; cuGetProcAddress (11.3)
-// is the same without `status`.
+// plain one. All semantics of cuGetProcAddress_v2; cuGetProcAddress (11.3) is the same without
+// `status`. Nothing found: *pointer = nullptr, and with a `status` success and the reason in it, as
+// documented; without one CUDA_ERROR_NOT_FOUND, as NVIDIA's runtime expects of its first question
+// (""). A program may not ask for more than the driver's own version, if that is given.
 CUresult get_proc_address(std::span<const ProcEntry> table, const char* symbol, void** pointer,
                           int cuda_version, cuuint64_t flags,
-                          CUdriverProcAddressQueryResult* status);
+                          CUdriverProcAddressQueryResult* status, int driver_version = INT_MAX);
 
 }  // namespace farcall::driverabi
