@@ -13,6 +13,7 @@ from pathlib import Path
 
 from codegen import annotations, headers, opcodes
 from codegen.emit import opcodes as emit_opcodes
+from codegen.emit import tables
 from codegen.errors import Refused
 
 HERE = Path(__file__).parent
@@ -35,6 +36,8 @@ def generate(options) -> int:
 
     outputs = {}
     outputs |= emit_opcodes.emit(numbers)
+    outputs |= tables.emit_function_table(driver) | tables.emit_function_table(runtime)
+    outputs |= tables.emit_dispatch(numbers, internal, [])
     _write(options.out, outputs)
     return 0
 
@@ -55,7 +58,9 @@ def compare_opcodes(options) -> int:
 
 
 def list_outputs(options) -> int:
-    print("\n".join(["rpc/opcodes.h"]))
+    print("\n".join([
+        "rpc/opcodes.h", "server/driver_table.h", "server/driver_table.cpp", "server/runtime_table.h",
+        "server/runtime_table.cpp", "server/dispatch_table.cpp", "server/dispatch.h", "server/handlers.h"]))
     return 0
 
 
