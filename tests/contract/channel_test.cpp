@@ -20,6 +20,7 @@
 
 #include "transport/connect.h"
 #include "transport/listener.h"
+#include "transport/sim_channel.h"
 
 namespace farcall::transport {
 namespace {
@@ -48,6 +49,21 @@ Pair make_tcp(const ChannelOptions& options) { return connect_pair("tcp://127.0.
 Pair make_unix(const ChannelOptions& options) {
   const std::string url = "unix:contract-" + std::to_string(::getpid()) + ".sock";
   return connect_pair(url.c_str(), options);
+}
+
+Pair make_sim(const SimOptions& options) {
+  SimPair pair = make_sim_pair(options);
+  return {std::move(pair.near), std::move(pair.far)};
+}
+Pair make_split_sim(const ChannelOptions&) { return make_sim({.seed = 42}); }
+Pair make_late_sim(const ChannelOptions&) {
+  return make_sim({.seed = 43, .delay_max = 200us, .bytes_in_flight_max = 1 << 20});
+}
+Pair make_virtual_sim(const ChannelOptions&) {
+  return make_sim({.seed = 44,
+                   .delay_min = 1ms,
+                   .delay_max = 1s,
+                   .clock = std::make_shared<SimClock>(SimClock::Mode::kVirtual)});
 }
 
 std::vector<std::byte> random_bytes(size_t count, uint64_t seed) {
@@ -433,7 +449,10 @@ TEST_P(ChannelContract, AChildAdoptsAnInheritedDescriptor) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Over, ChannelContract,
-                         testing::Values(Transport{"tcp", make_tcp}, Transport{"unix", make_unix}),
+                         testing::Values(Transport{"tcp", make_tcp}, Transport{"unix", make_unix},
+                                         Transport{"sim", make_split_sim},
+                                         Transport{"late_sim", make_late_sim},
+                                         Transport{"virtual_time_sim", make_virtual_sim}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
