@@ -40,7 +40,9 @@ def download(folder: pathlib.Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     result = subprocess.run(command + ["--dest", str(folder), *requirements], capture_output=True, text=True)
     if result.returncode != 0:
-        reason = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        lines = result.stderr.strip().splitlines() or ["no output"]
+        # The last line says "no such version" whatever happened; a failed connection is told above it.
+        reason = next((line for line in lines if line.startswith("Could not fetch")), lines[-1])
         sys.exit(f"setup: pip could not download the CUDA compiler; install CUDA 13 and set CUDA_HOME. pip: {reason}")
 
 
