@@ -1,0 +1,247 @@
+// Modules, libraries, kernels and their variables of the driver API; see client/module.h.
+#include <cuda.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "client/driver_bodies.h"
+#include "client/module.h"
+#include "client/stub.h"
+#include "driverabi/loading_mode.h"
+
+namespace farcall::client::driver {
+namespace {
+
+using rpc::HandleType;
+
+// A file the program names, whole, with a NUL behind it so that PTX text ends.
+int read_file(const char* path, std::vector<char>* out) {
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::FILE* file = std::fopen(path, "rb");
+  if (file == nullptr) return CUDA_ERROR_FILE_NOT_FOUND;
+  char buffer[65536];
+  size_t got;
+  while ((got = std::fread(buffer, 1, sizeof buffer, file)) > 0) out->insert(out->end(), buffer, buffer + got);
+  const bool failed = std::ferror(file) != 0;
+  std::fclose(file);
+  out->push_back('\0');
+  return failed ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS;
+}
+
+int load(Session& session, const void* code, const JitOptions& jit, CUmodule* out) {
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Module* module = nullptr;
+  const int result = Module::load(session, code, HandleType::kModule, jit, &module);
+  if (result == CUDA_SUCCESS) *out = handle_from<CUmodule>(module->id());
+  return result;
+}
+
+int load_library(Session& session, const void* code, const JitOptions& jit, CUlibrary* out) {
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Module* module = nullptr;
+  const int result = Module::load(session, code, HandleType::kLibrary, jit, &module);
+  if (result == CUDA_SUCCESS) *out = handle_from<CUlibrary>(module->id());
+  return result;
+}
+
+template <class Handle>
+Module* module_of(Handle handle) {
+  return Module::find(id_of(handle));
+}
+
+int variable(Session& session, Module* module, const char* name, bool managed, CUdeviceptr* dptr, size_t* bytes) {
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return CUDA_ERROR_INVALID_VALUE;
+  uint64_t address = 0, size = 0;
+  const int result = module->variable(session, name, managed, &address, &size);
+  if (result != CUDA_SUCCESS) return result;
+  if (dptr != nullptr) *dptr = address;
+  if (bytes != nullptr) *bytes = size;
+  return CUDA_SUCCESS;
+}
+
+int param_info(const Kernel* kernel, size_t index, size_t* offset, size_t* size) {
+  if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (offset == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (kernel->layout == nullptr || !kernel->layout->params_known) return CUDA_ERROR_NOT_SUPPORTED;
+  if (index >= kernel->layout->params.size()) return CUDA_ERROR_INVALID_VALUE;
+  *offset = kernel->layout->params[index].offset;
+  if (size != nullptr) *size = kernel->layout->params[index].size;
+  return CUDA_SUCCESS;
+}
+
+int kernel_name(const Kernel* kernel, const char** name) {
+  if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (kernel->layout == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
+  *name = kernel->layout->name.c_str();
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+// --- Modules ------------------------------------------------------------------------------------------------
+
+int cuModuleLoadData(Session& session, CUmodule* module, const void* image) {
+  return load(session, image, {}, module);
+}
+
+int cuModuleLoadDataEx(Session& session, CUmodule* module, const void* image, unsigned int numOptions,
+                       CUjit_option* options, void** optionValues) {
+  if (numOptions > 0 && options == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return load(session, image, {numOptions, options, optionValues}, module);
+}
+
+int cuModuleLoadFatBinary(Session& session, CUmodule* module, const void* fatCubin) {
+  return load(session, fatCubin, {}, module);
+}
+
+int cuModuleLoad(Session& session, CUmodule* module, const char* fname) {
+  std::vector<char> content;
+  if (const int failed = read_file(fname, &content)) return failed;
+  return load(session, content.data(), {}, module);
+}
+
+int cuModuleUnload(Session& session, CUmodule hmod) {
+  Module* module = module_of(hmod);
+  return module == nullptr ? CUDA_ERROR_INVALID_HANDLE : Module::unload(session, module);
+}
+
+int cuModuleGetFunction(Session& session, CUfunction* hfunc, CUmodule hmod, const char* name) {
+  Module* module = module_of(hmod);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (hfunc == nullptr || name == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Kernel* kernel = nullptr;
+  const int result = module->kernel(session, name, &kernel);
+  if (result == CUDA_SUCCESS) *hfunc = handle_from<CUfunction>(kernel->id);
+  return result;
+}
+
+int cuModuleGetGlobal_v2(Session& session, CUdeviceptr* dptr, size_t* bytes, CUmodule hmod, const char* name) {
+  return variable(session, module_of(hmod), name, false, dptr, bytes);
+}
+
+int cuModuleGetFunctionCount(Session&, unsigned int* count, CUmodule mod) {
+  Module* module = module_of(mod);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (!module->symbols_known()) return CUDA_ERROR_NOT_SUPPORTED;
+  *count = unsigned(module->symbols().kernels.size());
+  return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
+  if (mode == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *mode = driverabi::loading_mode();
+  return CUDA_SUCCESS;
+}
+
+// --- Libraries ----------------------------------------------------------------------------------------------
+// Of the library options NVIDIA's runtime passes CU_LIBRARY_BINARY_IS_PRESERVED, some libraries with a null value
+// array: the image is read here and now either way, so library options need no look.
+
+int cuLibraryLoadData(Session& session, CUlibrary* library, const void* code, CUjit_option* jitOptions,
+                      void** jitOptionsValues, unsigned int numJitOptions, CUlibraryOption*, void**, unsigned int) {
+  return load_library(session, code, {numJitOptions, jitOptions, jitOptionsValues}, library);
+}
+
+int cuLibraryLoadFromFile(Session& session, CUlibrary* library, const char* fileName, CUjit_option* jitOptions,
+                          void** jitOptionsValues, unsigned int numJitOptions, CUlibraryOption*, void**,
+                          unsigned int) {
+  std::vector<char> content;
+  if (const int failed = read_file(fileName, &content)) return failed;
+  return load_library(session, content.data(), {numJitOptions, jitOptions, jitOptionsValues}, library);
+}
+
+int cuLibraryUnload(Session& session, CUlibrary library) {
+  Module* module = module_of(library);
+  return module == nullptr ? CUDA_ERROR_INVALID_HANDLE : Module::unload(session, module);
+}
+
+int cuLibraryGetKernel(Session& session, CUkernel* pKernel, CUlibrary library, const char* name) {
+  Module* module = module_of(library);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (pKernel == nullptr || name == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Kernel* kernel = nullptr;
+  const int result = module->kernel(session, name, &kernel);
+  if (result == CUDA_SUCCESS) *pKernel = handle_from<CUkernel>(kernel->id);
+  return result;
+}
+
+int cuLibraryGetGlobal(Session& session, CUdeviceptr* dptr, size_t* bytes, CUlibrary library, const char* name) {
+  return variable(session, module_of(library), name, false, dptr, bytes);
+}
+
+int cuLibraryGetManaged(Session&, CUdeviceptr*, size_t*, CUlibrary, const char* name) {
+  log::error("managed variable {}: managed memory is not supported yet", name == nullptr ? "" : name);
+  return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+int cuLibraryGetKernelCount(Session&, unsigned int* count, CUlibrary lib) {
+  Module* module = module_of(lib);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (!module->symbols_known()) return CUDA_ERROR_NOT_SUPPORTED;
+  *count = unsigned(module->symbols().kernels.size());
+  return CUDA_SUCCESS;
+}
+
+int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int numKernels, CUlibrary lib) {
+  Module* module = module_of(lib);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (kernels == nullptr && numKernels > 0) return CUDA_ERROR_INVALID_VALUE;
+  if (!module->symbols_known()) return CUDA_ERROR_NOT_SUPPORTED;
+  unsigned next = 0;
+  for (const auto& [name, layout] : module->symbols().kernels) {
+    if (next == numKernels) break;
+    Kernel* kernel = nullptr;
+    if (const int failed = module->kernel(session, name, &kernel)) return failed;
+    kernels[next++] = handle_from<CUkernel>(kernel->id);
+  }
+  return CUDA_SUCCESS;
+}
+
+// --- Kernels and functions ------------------------------------------------------------------------------------
+
+// Calls that take a function accept a kernel, here as in the driver, so the kernel's handle serves as both.
+int cuKernelGetFunction(Session&, CUfunction* pFunc, CUkernel kernel) {
+  if (pFunc == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (find_kernel(id_of(kernel)) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  *pFunc = handle_from<CUfunction>(id_of(kernel));
+  return CUDA_SUCCESS;
+}
+
+int cuKernelGetLibrary(Session&, CUlibrary* pLib, CUkernel kernel) {
+  const Kernel* known = find_kernel(id_of(kernel));
+  if (known == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (pLib == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *pLib = handle_from<CUlibrary>(known->module->id());
+  return CUDA_SUCCESS;
+}
+
+int cuKernelGetName(Session&, const char** name, CUkernel hfunc) {
+  return kernel_name(find_kernel(id_of(hfunc)), name);
+}
+int cuFuncGetName(Session&, const char** name, CUfunction hfunc) {
+  return kernel_name(find_kernel(id_of(hfunc)), name);
+}
+int cuKernelGetParamInfo(Session&, CUkernel kernel, size_t paramIndex, size_t* paramOffset, size_t* paramSize) {
+  return param_info(find_kernel(id_of(kernel)), paramIndex, paramOffset, paramSize);
+}
+int cuFuncGetParamInfo(Session&, CUfunction func, size_t paramIndex, size_t* paramOffset, size_t* paramSize) {
+  return param_info(find_kernel(id_of(func)), paramIndex, paramOffset, paramSize);
+}
+
+int cuFuncGetModule(Session&, CUmodule* hmod, CUfunction hfunc) {
+  const Kernel* known = find_kernel(id_of(hfunc));
+  if (known == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (hmod == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (rpc::handle_type(known->module->id()) != HandleType::kModule) return CUDA_ERROR_NOT_SUPPORTED;
+  *hmod = handle_from<CUmodule>(known->module->id());
+  return CUDA_SUCCESS;
+}
+
+}  // namespace farcall::client::driver
