@@ -196,3 +196,32 @@ struct FarcallStreamSynchronize {
 
 # cuCtxSynchronize of the current context.
 struct FarcallContextSynchronize {}
+
+# --- Attributes of functions -----------------------------------------------------------------------------------
+
+# Every CUfunction_attribute the driver knows, in one answer: values[i] is attribute i.
+struct FarcallFunctionAttributes {
+  function @0 :UInt64;      # kKernel or kFunction
+}
+struct FarcallFunctionAttributesResults {
+  values @0 :List(Int32);
+}
+struct FarcallFunctionSetAttribute {
+  function @0 :UInt64;
+  attribute @1 :Int32;
+  value @2 :Int32;
+}
+struct FarcallFunctionSetCacheConfig {
+  function @0 :UInt64;
+  config @1 :Int32;         # CUfunc_cache
+}
+# cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
+struct FarcallOccupancy {
+  function @0 :UInt64;
+  blockSize @1 :Int32;
+  sharedBytes @2 :UInt64;
+  flags @3 :UInt32;
+}
+struct FarcallOccupancyResults {
+  blocks @0 :Int32;
+}
