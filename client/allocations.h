@@ -1,6 +1,6 @@
-// What the program owns: device allocations, and host memory that CUDA knows of. It answers "what is this pointer"
-// (cudaMemcpyDefault, pointer attributes, double free) without asking the server. One table per process; its
-// owner is Program (program.h). Thread-safe.
+// What the program owns: device allocations, and host memory that CUDA knows of. It answers "what
+// is this pointer" (cudaMemcpyDefault, pointer attributes, double free) without asking the server.
+// One table per process; its owner is Program (program.h). Thread-safe.
 #pragma once
 
 #include <cstdint>

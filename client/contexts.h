@@ -1,6 +1,6 @@
-// Contexts as the client keeps them: which device each belongs to, primary contexts and their reference counts, and each
-// thread's stack (thread_state()). Changing the current context costs nothing; the server learns of it with the
-// next call of that thread.
+// Contexts as the client keeps them: which device each belongs to, primary contexts and their
+// reference counts, and each thread's stack (thread_state()). Changing the current context costs
+// nothing; the server learns of it with the next call of that thread.
 #pragma once
 
 #include <cuda.h>

@@ -23,7 +23,8 @@ bool on_device(uint64_t address) {
   return known.has_value() && known->kind == MemoryKind::kDevice;
 }
 
-// Part of a known allocation that the copy would leave: the driver would say so, and can do it later than we can.
+// Part of a known allocation that the copy would leave: the driver would say so, and can do it
+// later than we can.
 bool beyond(uint64_t address, size_t bytes) {
   const auto known = program().allocations.find(address);
   return known.has_value() && known->kind == MemoryKind::kDevice &&
@@ -52,9 +53,11 @@ Direction classify(uint64_t destination, uint64_t source) {
   return direction_of(on_device(destination), on_device(source));
 }
 
-int copy_to_device(Session& session, uint64_t destination, const void* source, size_t bytes, HandleId stream) {
+int copy_to_device(Session& session, uint64_t destination, const void* source, size_t bytes,
+                   HandleId stream) {
   if (bytes == 0) return CUDA_SUCCESS;
-  if (destination == 0 || source == nullptr || beyond(destination, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  if (destination == 0 || source == nullptr || beyond(destination, bytes))
+    return CUDA_ERROR_INVALID_VALUE;
   const std::span<const std::byte> all(static_cast<const std::byte*>(source), bytes);
   for (size_t offset = 0; offset < bytes; offset += rpc::kPayloadBytesMax) {
     Call call(session, Opcode::k_farcallMemcpyHtoD);
@@ -67,9 +70,11 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
   return CUDA_SUCCESS;
 }
 
-int copy_to_host(Session& session, void* destination, uint64_t source, size_t bytes, HandleId stream, bool async) {
+int copy_to_host(Session& session, void* destination, uint64_t source, size_t bytes,
+                 HandleId stream, bool async) {
   if (bytes == 0) return CUDA_SUCCESS;
-  if (destination == nullptr || source == 0 || beyond(source, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  if (destination == nullptr || source == 0 || beyond(source, bytes))
+    return CUDA_ERROR_INVALID_VALUE;
   Call call(session, Opcode::k_farcallMemcpyDtoH);
   auto args = call.args<schema::FarcallMemcpyDtoH>();
   args.setSource(source);
@@ -91,7 +96,8 @@ int finish_copies_to_host(Session& session) {
   return call.wait().result();
 }
 
-int copy_on_device(Session& session, uint64_t destination, uint64_t source, size_t bytes, HandleId stream) {
+int copy_on_device(Session& session, uint64_t destination, uint64_t source, size_t bytes,
+                   HandleId stream) {
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == 0 || source == 0 || beyond(destination, bytes) || beyond(source, bytes)) {
     return CUDA_ERROR_INVALID_VALUE;
@@ -111,8 +117,10 @@ int copy(Session& session, Direction direction, uint64_t destination, uint64_t s
     case Direction::kHostToDevice:
       return copy_to_device(session, destination, as_bytes(source), bytes, stream);
     case Direction::kDeviceToHost:
-      return copy_to_host(session, reinterpret_cast<void*>(destination), source, bytes, stream, async);
-    case Direction::kDeviceToDevice: return copy_on_device(session, destination, source, bytes, stream);
+      return copy_to_host(session, reinterpret_cast<void*>(destination), source, bytes, stream,
+                          async);
+    case Direction::kDeviceToDevice:
+      return copy_on_device(session, destination, source, bytes, stream);
     case Direction::kHostToHost: {
       // Ordered behind the stream's earlier work, which may still deliver into either buffer.
       if (const int failed = synchronize_stream(session, stream)) return failed;
@@ -130,8 +138,9 @@ uint64_t rows_per_call(uint64_t width_bytes) {
   return std::max<uint64_t>(1, rpc::kPayloadBytesMax / std::max<uint64_t>(1, width_bytes));
 }
 
-void describe(schema::FarcallMemcpyRows::Builder args, const Side& device, uint64_t row, uint64_t slice,
-              uint64_t width_bytes, uint64_t rows, bool to_device, HandleId stream) {
+void describe(schema::FarcallMemcpyRows::Builder args, const Side& device, uint64_t row,
+              uint64_t slice, uint64_t width_bytes, uint64_t rows, bool to_device,
+              HandleId stream) {
   if (device.address != 0) {
     args.setDevice(device.address + (slice * device.slice_rows + row) * device.pitch_bytes);
   } else {
@@ -179,10 +188,11 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
     if (const int failed = synchronize_stream(session, stream)) return failed;
     for (uint64_t slice = 0; slice < extent.depth; ++slice) {
       for (uint64_t row = 0; row < extent.height; ++row) {
-        std::memmove(reinterpret_cast<void*>(destination.address +
-                                             (slice * destination.slice_rows + row) * destination.pitch_bytes),
-                     as_bytes(source.address + (slice * source.slice_rows + row) * source.pitch_bytes),
-                     extent.width_bytes);
+        std::memmove(
+            reinterpret_cast<void*>(destination.address + (slice * destination.slice_rows + row) *
+                                                              destination.pitch_bytes),
+            as_bytes(source.address + (slice * source.slice_rows + row) * source.pitch_bytes),
+            extent.width_bytes);
       }
     }
     return CUDA_SUCCESS;
@@ -192,7 +202,8 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
   const Side& host = to_device ? source : destination;
   const Side& device = to_device ? destination : source;
   const auto host_row = [&](uint64_t slice, uint64_t row) {
-    return reinterpret_cast<std::byte*>(host.address + (slice * host.slice_rows + row) * host.pitch_bytes);
+    return reinterpret_cast<std::byte*>(host.address +
+                                        (slice * host.slice_rows + row) * host.pitch_bytes);
   };
   const uint64_t step = rows_per_call(extent.width_bytes);
   std::vector<std::byte> packed;
@@ -202,12 +213,13 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
       packed.resize(rows * extent.width_bytes);
       if (to_device) {
         for (uint64_t i = 0; i < rows; ++i) {
-          std::memcpy(&packed[i * extent.width_bytes], host_row(slice, row + i), extent.width_bytes);
+          std::memcpy(&packed[i * extent.width_bytes], host_row(slice, row + i),
+                      extent.width_bytes);
         }
       }
       Call call(session, Opcode::k_farcallMemcpyRows);
-      describe(call.args<schema::FarcallMemcpyRows>(), device, row, slice, extent.width_bytes, rows, to_device,
-               stream);
+      describe(call.args<schema::FarcallMemcpyRows>(), device, row, slice, extent.width_bytes, rows,
+               to_device, stream);
       if (to_device) {
         call.payload(packed);
         if (const int lost = call.post()) return lost;

@@ -11,7 +11,8 @@
 namespace farcall::client {
 namespace {
 
-constexpr unsigned kAllocFlags = CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
+constexpr unsigned kAllocFlags =
+    CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
 constexpr unsigned kRegisterFlags = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP |
                                     CU_MEMHOSTREGISTER_IOMEMORY | CU_MEMHOSTREGISTER_READ_ONLY;
 
@@ -37,8 +38,8 @@ int allocate_host(Session&, void** pointer, size_t bytes, unsigned flags) {
   if (pointer == nullptr || (flags & ~kAllocFlags) != 0) return CUDA_ERROR_INVALID_VALUE;
   *pointer = nullptr;
   if (bytes == 0) return CUDA_SUCCESS;
-  void* memory =
-      ::mmap(nullptr, round_to_pages(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = ::mmap(nullptr, round_to_pages(bytes), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   program().allocations.add(describe(memory, bytes, MemoryKind::kHostPinned, flags));
   *pointer = memory;
@@ -47,7 +48,8 @@ int allocate_host(Session&, void** pointer, size_t bytes, unsigned flags) {
 
 int free_host(Session& session, void* pointer) {
   if (pointer == nullptr) return CUDA_SUCCESS;
-  const auto known = program().allocations.remove(reinterpret_cast<uint64_t>(pointer), MemoryKind::kHostPinned);
+  const auto known =
+      program().allocations.remove(reinterpret_cast<uint64_t>(pointer), MemoryKind::kHostPinned);
   if (!known) return CUDA_ERROR_INVALID_VALUE;
   const int result = finish_copies_to_host(session);
   ::munmap(pointer, round_to_pages(known->bytes));
@@ -55,7 +57,8 @@ int free_host(Session& session, void* pointer) {
 }
 
 int register_host(Session&, void* pointer, size_t bytes, unsigned flags) {
-  if (pointer == nullptr || bytes == 0 || (flags & ~kRegisterFlags) != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (pointer == nullptr || bytes == 0 || (flags & ~kRegisterFlags) != 0)
+    return CUDA_ERROR_INVALID_VALUE;
   if (program().allocations.find(reinterpret_cast<uint64_t>(pointer))) {
     return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
   }
@@ -64,7 +67,8 @@ int register_host(Session&, void* pointer, size_t bytes, unsigned flags) {
 }
 
 int unregister_host(Session& session, void* pointer) {
-  if (!program().allocations.remove(reinterpret_cast<uint64_t>(pointer), MemoryKind::kHostRegistered)) {
+  if (!program().allocations.remove(reinterpret_cast<uint64_t>(pointer),
+                                    MemoryKind::kHostRegistered)) {
     return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
   }
   return finish_copies_to_host(session);

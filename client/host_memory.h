@@ -1,6 +1,6 @@
-// Pinned and registered host memory. It lives in this process; what pinning means here is that an asynchronous copy to
-// it does not wait. Kernels can't see it: mapping it into the device's address space is refused. Results are
-// CUresults.
+// Pinned and registered host memory. It lives in this process; what pinning means here is that an
+// asynchronous copy to it does not wait. Kernels can't see it: mapping it into the device's address
+// space is refused. Results are CUresults.
 #pragma once
 
 #include <cstddef>

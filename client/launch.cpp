@@ -11,7 +11,8 @@ namespace {
 
 namespace schema = rpc::schema;
 
-// Attributes whose value is plain data. The others hold pointers or handles and are refused by name.
+// Attributes whose value is plain data. The others hold pointers or handles and are refused by
+// name.
 bool plain_attribute(CUlaunchAttributeID id) {
   switch (id) {
     case CU_LAUNCH_ATTRIBUTE_IGNORE:
@@ -24,8 +25,10 @@ bool plain_attribute(CUlaunchAttributeID id) {
     case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
     case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
     case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: return true;
-    default: return false;
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -44,9 +47,11 @@ const Limits& limits_of(Session& session, int device) {
     const auto found = attributes.find(id);
     return found == attributes.end() ? otherwise : uint32_t(found->second);
   };
-  cached = {{get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, 0x7fffffff), get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535),
+  cached = {{get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, 0x7fffffff),
+             get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535),
              get(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 65535)},
-            {get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, 1024), get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024),
+            {get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, 1024),
+             get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024),
              get(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z, 64)},
             get(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1024)};
   cached_session = &session;
@@ -57,8 +62,10 @@ const Limits& limits_of(Session& session, int device) {
 int check_config(const Limits& limits, const LaunchConfig& config, const image::Kernel* layout) {
   uint64_t threads = 1;
   for (int axis = 0; axis < 3; ++axis) {
-    if (config.grid[axis] == 0 || config.grid[axis] > limits.grid[axis]) return CUDA_ERROR_INVALID_VALUE;
-    if (config.block[axis] == 0 || config.block[axis] > limits.block[axis]) return CUDA_ERROR_INVALID_VALUE;
+    if (config.grid[axis] == 0 || config.grid[axis] > limits.grid[axis])
+      return CUDA_ERROR_INVALID_VALUE;
+    if (config.block[axis] == 0 || config.block[axis] > limits.block[axis])
+      return CUDA_ERROR_INVALID_VALUE;
     threads *= config.block[axis];
   }
   if (threads > limits.threads) return CUDA_ERROR_INVALID_VALUE;
@@ -81,14 +88,18 @@ int packed_params(void** extra, const void** buffer, size_t* bytes) {
       return CUDA_ERROR_INVALID_VALUE;
     }
   }
-  return (*bytes > 0 && *buffer == nullptr) || *bytes > image::kParamBytesMax ? CUDA_ERROR_INVALID_VALUE
-                                                                              : CUDA_SUCCESS;
+  return (*bytes > 0 && *buffer == nullptr) || *bytes > image::kParamBytesMax
+             ? CUDA_ERROR_INVALID_VALUE
+             : CUDA_SUCCESS;
 }
 
 }  // namespace
 
-int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params, void** extra) {
-  if (const int bad = check_config(limits_of(session, thread_state().device), config, kernel.layout)) return bad;
+int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
+           void** extra) {
+  if (const int bad =
+          check_config(limits_of(session, thread_state().device), config, kernel.layout))
+    return bad;
 
   const void* packed = nullptr;
   size_t bytes = 0;
@@ -98,7 +109,9 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
     if (const int bad = packed_params(extra, &packed, &bytes)) return bad;
   } else {
     if (kernel.layout == nullptr || !kernel.layout->params_known) {
-      log::error("the parameter layout of this kernel is not in its image; launch it with CU_LAUNCH_PARAM_BUFFER_*");
+      log::error(
+          "the parameter layout of this kernel is not in its image; launch it with "
+          "CU_LAUNCH_PARAM_BUFFER_*");
       return CUDA_ERROR_NOT_SUPPORTED;
     }
     bytes = kernel.layout->param_bytes;
@@ -138,8 +151,9 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
     auto attributes = args.initAttributes(config.attribute_count);
     for (unsigned i = 0; i < config.attribute_count; ++i) {
       attributes[i].setId(config.attributes[i].id);
-      attributes[i].setValue(capnp::Data::Reader(reinterpret_cast<const kj::byte*>(&config.attributes[i].value),
-                                                 sizeof config.attributes[i].value));
+      attributes[i].setValue(
+          capnp::Data::Reader(reinterpret_cast<const kj::byte*>(&config.attributes[i].value),
+                              sizeof config.attributes[i].value));
     }
   }
   return call.post();

@@ -1,5 +1,5 @@
-// Kernel launches of both APIs: limits that need no GPU are checked here, parameters are gathered by the kernel's own
-// layout, and the call leaves without waiting.
+// Kernel launches of both APIs: limits that need no GPU are checked here, parameters are gathered
+// by the kernel's own layout, and the call leaves without waiting.
 #pragma once
 
 #include <cuda.h>
@@ -23,7 +23,7 @@ struct LaunchConfig {
 };
 
 // Either `params`, one pointer per parameter, or the driver API's `extra` list. A CUresult.
-FARCALL_API int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
-                       void** extra);
+FARCALL_API int launch(Session& session, const Kernel& kernel, const LaunchConfig& config,
+                       void** params, void** extra);
 
 }  // namespace farcall::client

@@ -11,8 +11,8 @@ namespace {
 
 namespace schema = rpc::schema;
 
-int ask(Session& session, size_t width_bytes, size_t height, unsigned element_bytes, uint64_t* address,
-        uint64_t* pitch_bytes) {
+int ask(Session& session, size_t width_bytes, size_t height, unsigned element_bytes,
+        uint64_t* address, uint64_t* pitch_bytes) {
   rpc::Reply reply = [&] {
     Call call(session, rpc::Opcode::k_farcallMemAlloc);
     auto args = call.args<schema::FarcallMemAlloc>();
@@ -41,8 +41,8 @@ int allocate(Session& session, size_t bytes, uint64_t* address) {
   return ask(session, bytes, 1, 0, address, &unused);
 }
 
-int allocate_pitched(Session& session, size_t width_bytes, size_t height, unsigned element_bytes, uint64_t* address,
-                     uint64_t* pitch_bytes) {
+int allocate_pitched(Session& session, size_t width_bytes, size_t height, unsigned element_bytes,
+                     uint64_t* address, uint64_t* pitch_bytes) {
   return ask(session, width_bytes, height, element_bytes, address, pitch_bytes);
 }
 

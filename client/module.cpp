@@ -19,13 +19,15 @@ using rpc::HandleType;
 using rpc::Opcode;
 namespace schema = rpc::schema;
 
-// Below this an image rides along with its load; above, a look into the server's store (one round trip) is worth it.
+// Below this an image rides along with its load; above, a look into the server's store (one round
+// trip) is worth it.
 constexpr size_t kInlineImageBytes = 256 * 1024;
 // Room for the logs that JIT options ask for; a program may name more than it means.
 constexpr uint32_t kLogBytesMax = 64 * 1024;
 
-// Handle -> object for the two types that launches look up: a page table over the handle's index, written under a
-// lock, read without one. Pages are never freed, so a stale handle reads a null or a newer entry and its id differs.
+// Handle -> object for the two types that launches look up: a page table over the handle's index,
+// written under a lock, read without one. Pages are never freed, so a stale handle reads a null or
+// a newer entry and its id differs.
 template <class T>
 class HandlePages {
  public:
@@ -33,7 +35,8 @@ class HandlePages {
     const uint32_t index = rpc::handle_index(id);
     if (index >= kPages * kPageSize) return nullptr;
     const Page* page = pages_[index / kPageSize].load(std::memory_order_acquire);
-    T* object = page == nullptr ? nullptr : (*page)[index % kPageSize].load(std::memory_order_acquire);
+    T* object =
+        page == nullptr ? nullptr : (*page)[index % kPageSize].load(std::memory_order_acquire);
     return object;
   }
   void set(HandleId id, T* object) {
@@ -41,8 +44,10 @@ class HandlePages {
     if (index >= kPages * kPageSize) return;
     const std::lock_guard lock(mutex_);
     std::atomic<Page*>& slot = pages_[index / kPageSize];
-    if (slot.load(std::memory_order_relaxed) == nullptr) slot.store(new Page{}, std::memory_order_release);
-    (*slot.load(std::memory_order_relaxed))[index % kPageSize].store(object, std::memory_order_release);
+    if (slot.load(std::memory_order_relaxed) == nullptr)
+      slot.store(new Page{}, std::memory_order_release);
+    (*slot.load(std::memory_order_relaxed))[index % kPageSize].store(object,
+                                                                     std::memory_order_release);
   }
 
  private:
@@ -71,8 +76,8 @@ HandlePages<Module>& module_table(HandleType type) {
 std::array<std::byte, 32> sha256(std::span<const std::byte> bytes) {
   std::array<std::byte, 32> digest{};
   unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length, EVP_sha256(),
-             nullptr);
+  EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length,
+             EVP_sha256(), nullptr);
   return digest;
 }
 
@@ -87,7 +92,8 @@ void merge(image::Module& into, image::Module&& from) {
   into.kernels.merge(from.kernels);
   for (auto& [name, variable] : from.variables) {
     const auto known = into.variables.find(name);
-    if (known == into.variables.end() || known->second.external) into.variables[name] = std::move(variable);
+    if (known == into.variables.end() || known->second.external)
+      into.variables[name] = std::move(variable);
   }
 }
 
@@ -126,7 +132,9 @@ int Module::choose_images(Session& session, const void* code, Upload* upload) {
     const image::Bytes bytes = what.images.front();
     const bool ptx = what.kind == image::CodeKind::kPtx;
     if (!ptx && session.ptx_only()) {
-      log::warning("a cubin can't run on this server's device, which runs PTX only; build with PTX (-arch=compute_NN)");
+      log::warning(
+          "a cubin can't run on this server's device, which runs PTX only; build with PTX "
+          "(-arch=compute_NN)");
       return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
     upload->kind = ptx ? schema::ImageKind::PTX : schema::ImageKind::ELF;
@@ -172,7 +180,8 @@ int Module::choose_images(Session& session, const void* code, Upload* upload) {
     } else {
       return CUDA_ERROR_INVALID_IMAGE;
     }
-    if (first) break;  // of a -rdc=true wrapper: the linked result, which holds the parts that follow
+    if (first)
+      break;  // of a -rdc=true wrapper: the linked result, which holds the parts that follow
   }
   if (upload->containers == 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   return CUDA_SUCCESS;
@@ -214,11 +223,20 @@ int Module::send(Session& session, Upload& upload, const JitOptions& jit) {
   for (unsigned i = 0; i < jit.count; ++i) {
     void* const value = jit.values == nullptr ? nullptr : jit.values[i];
     switch (jit.options[i]) {
-      case CU_JIT_ERROR_LOG_BUFFER: error_log = value; break;
-      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES: error_log_bytes = uint32_t(uintptr_t(value)); break;
-      case CU_JIT_INFO_LOG_BUFFER: info_log = value; break;
-      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES: info_log_bytes = uint32_t(uintptr_t(value)); break;
-      default: ++plain_options;
+      case CU_JIT_ERROR_LOG_BUFFER:
+        error_log = value;
+        break;
+      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
+        error_log_bytes = uint32_t(uintptr_t(value));
+        break;
+      case CU_JIT_INFO_LOG_BUFFER:
+        info_log = value;
+        break;
+      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
+        info_log_bytes = uint32_t(uintptr_t(value));
+        break;
+      default:
+        ++plain_options;
     }
   }
 
@@ -228,8 +246,10 @@ int Module::send(Session& session, Upload& upload, const JitOptions& jit) {
   args.setKind(upload.kind);
   args.setModule(id_);
   args.setContainers(upload.containers);
-  args.setErrorLogBytes(uint32_t(error_log != nullptr ? std::min<size_t>(error_log_bytes, kLogBytesMax) : 0));
-  args.setInfoLogBytes(uint32_t(info_log != nullptr ? std::min<size_t>(info_log_bytes, kLogBytesMax) : 0));
+  args.setErrorLogBytes(
+      uint32_t(error_log != nullptr ? std::min<size_t>(error_log_bytes, kLogBytesMax) : 0));
+  args.setInfoLogBytes(
+      uint32_t(info_log != nullptr ? std::min<size_t>(info_log_bytes, kLogBytesMax) : 0));
   if (plain_options > 0) {
     auto options = args.initOptions(plain_options);
     unsigned next = 0;
@@ -261,7 +281,8 @@ int Module::send(Session& session, Upload& upload, const JitOptions& jit) {
   return reply.result();
 }
 
-int Module::load(Session& session, const void* code, HandleType type, const JitOptions& jit, Module** out) {
+int Module::load(Session& session, const void* code, HandleType type, const JitOptions& jit,
+                 Module** out) {
   if (code == nullptr || out == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::unique_ptr<Module> module(new Module);
   Upload upload;
@@ -340,7 +361,8 @@ int Module::kernel(Session& session, std::string_view name, Kernel** out) {
   return CUDA_SUCCESS;
 }
 
-int Module::variable(Session& session, std::string_view name, bool managed, uint64_t* address, uint64_t* bytes) {
+int Module::variable(Session& session, std::string_view name, bool managed, uint64_t* address,
+                     uint64_t* bytes) {
   if (load_result_ != CUDA_SUCCESS) return load_result_;
   if (symbols_known_ && symbols_.variable(name) == nullptr) return CUDA_ERROR_NOT_FOUND;
   const std::string key(name);

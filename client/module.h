@@ -1,10 +1,11 @@
 // Device code on its way to the server: CUmodule and CUlibrary, their kernels and variables.
 //
-// The client reads the image itself, so it knows which kernels and variables there are and how long a kernel's
-// parameters are without asking. Of a fat binary it sends only the image the server's device would take; small
-// images ride along with the load, large ones are offered by their SHA-256 and sent only if the server's
-// store lacks them. Fat binaries, which a compiler made, load without waiting; PTX and cubins that the program
-// hands over are waited for, because CUDA reports their errors at the call.
+// The client reads the image itself, so it knows which kernels and variables there are and how long
+// a kernel's parameters are without asking. Of a fat binary it sends only the image the server's
+// device would take; small images ride along with the load, large ones are offered by their SHA-256
+// and sent only if the server's store lacks them. Fat binaries, which a compiler made, load without
+// waiting; PTX and cubins that the program hands over are waited for, because CUDA reports their
+// errors at the call.
 #pragma once
 
 #include <cuda.h>
@@ -43,9 +44,10 @@ class FARCALL_API Module {
  public:
   ~Module();
 
-  // Results are CUresults. `type`: kModule or kLibrary. A library without a fitting image loads and says so at
-  // cuLibraryGetKernel, as the driver does; a module fails at once.
-  static int load(Session& session, const void* code, rpc::HandleType type, const JitOptions& jit, Module** out);
+  // Results are CUresults. `type`: kModule or kLibrary. A library without a fitting image loads and
+  // says so at cuLibraryGetKernel, as the driver does; a module fails at once.
+  static int load(Session& session, const void* code, rpc::HandleType type, const JitOptions& jit,
+                  Module** out);
   static Module* find(rpc::HandleId id);
   // Unloads on the server and forgets. The pointer is dead afterwards.
   static int unload(Session& session, Module* module);
@@ -54,7 +56,8 @@ class FARCALL_API Module {
   // `type`: kFunction of a kModule, kKernel of a kLibrary.
   int kernel(Session& session, std::string_view name, Kernel** out);
   // Address and size of a variable on the server; asked once.
-  int variable(Session& session, std::string_view name, bool managed, uint64_t* address, uint64_t* bytes);
+  int variable(Session& session, std::string_view name, bool managed, uint64_t* address,
+               uint64_t* bytes);
   const image::Module& symbols() const { return symbols_; }
   bool symbols_known() const { return symbols_known_; }
 

@@ -1,5 +1,5 @@
-// What this process has made through CUDA and the client must remember: one per process, leaked, because NVIDIA's
-// runtime and static destructors still call us while the process exits.
+// What this process has made through CUDA and the client must remember: one per process, leaked,
+// because NVIDIA's runtime and static destructors still call us while the process exits.
 #pragma once
 
 #include "client/allocations.h"

@@ -20,6 +20,14 @@ TEST(ErrorNames, DescribesWhatTheRuntimeDoesNotKnow) {
   EXPECT_STREQ(error_string(CUDA_ERROR_CONTEXT_ALREADY_CURRENT), "context already current");
 }
 
+TEST(ErrorNames, KnowsTheErrorsOfTheRuntime) {
+  EXPECT_STREQ(runtime_error_name(0), "cudaSuccess");
+  EXPECT_STREQ(runtime_error_name(9), "cudaErrorInvalidConfiguration");
+  EXPECT_STREQ(runtime_error_string(9), "invalid configuration argument");
+  EXPECT_STREQ(runtime_error_name(98), "cudaErrorInvalidDeviceFunction");
+  EXPECT_EQ(runtime_error_name(12345), nullptr);
+}
+
 TEST(ErrorNames, RefusesUnknownErrors) {
   const char* text = "untouched";
   EXPECT_EQ(get_error_name(static_cast<CUresult>(12345), &text), CUDA_ERROR_INVALID_VALUE);

@@ -1,9 +1,10 @@
 // Names of CUDA objects on the wire, and, cast to a pointer, the very handles the program sees.
 //
-// The client mints an id when the program creates an object, so that creation need not wait; the server binds it
-// to the real handle when the call arrives. Ids that the server has to mint (a graph's nodes that the program never
-// named) have kServerMinted set in their index. A slot's generation changes when it is reused, so that a
-// handle kept after its destruction is refused instead of hitting another object.
+// The client mints an id when the program creates an object, so that creation need not wait; the
+// server binds it to the real handle when the call arrives. Ids that the server has to mint (a
+// graph's nodes that the program never named) have kServerMinted set in their index. A slot's
+// generation changes when it is reused, so that a handle kept after its destruction is refused
+// instead of hitting another object.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ enum class HandleType : uint8_t {
   kModule,
   kLibrary,
   kKernel,    // CUkernel, cudaKernel_t
-  kFunction,  // CUfunction, cudaFunction_t; calls that take one accept a kKernel too, as the driver does
+  kFunction,  // CUfunction, cudaFunction_t; calls that take one accept a kKernel too, as the driver
+              // does
   kGraph,
   kGraphNode,
   kGraphExec,

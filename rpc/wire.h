@@ -10,12 +10,12 @@
 //   call frame     [PayloadHeader if kHasPayload] [message] [payload, zero-padded to 8 bytes]
 //   control frame  one fixed struct (LaneSwitch)
 //   answer frame   ReplyHeader, then as a call frame
-// A message is one Cap'n Proto segment without a segment table; its root is the struct of that call (or of its
-// results). A message of several segments (rare: an odd large argument) has its standard segment table in front and
-// the flag kSegmentTable.
+// A message is one Cap'n Proto segment without a segment table; its root is the struct of that call
+// (or of its results). A message of several segments (rare: an odd large argument) has its standard
+// segment table in front and the flag kSegmentTable.
 //
-// Call frames are numbered from 1 in the order in which they appear; control frames do not count. The low 32 bits
-// of that number are the `sequence` that answers refer to.
+// Call frames are numbered from 1 in the order in which they appear; control frames do not count.
+// The low 32 bits of that number are the `sequence` that answers refer to.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,8 @@ struct Preamble {
   uint32_t message_words;  // of the Hello or HelloReply that follows
 };
 static_assert(sizeof(Preamble) == 16);
-constexpr uint32_t kHelloWordsMax = 128 * 1024;  // 1 MiB: a reply holds the snapshot of every device
+constexpr uint32_t kHelloWordsMax =
+    128 * 1024;  // 1 MiB: a reply holds the snapshot of every device
 
 struct FrameHeader {
   uint32_t words;  // that follow this header
@@ -57,11 +58,11 @@ enum FrameFlags : uint16_t {
   kHasPayload = 1 << 1,    // a PayloadHeader is there
   kSegmentTable = 1 << 2,  // the message starts with a segment table
   // Answers say what they are; exactly one of these is set.
-  kReply = 1 << 8,       // the result of call `sequence`
-  kData = 1 << 9,        // bytes for the destination that call `sequence` named, at `offset`
-  kOutput = 1 << 10,     // text the program's kernels printed; `aux` is 1 for stdout, 2 for stderr
-  kAsyncError = 1 << 11, // an asynchronous call failed and nobody waits: async_call, async_result
-  kFatal = 1 << 12,      // payload: a sentence that says why the server ends this session
+  kReply = 1 << 8,        // the result of call `sequence`
+  kData = 1 << 9,         // bytes for the destination that call `sequence` named, at `offset`
+  kOutput = 1 << 10,      // text the program's kernels printed; `aux` is 1 for stdout, 2 for stderr
+  kAsyncError = 1 << 11,  // an asynchronous call failed and nobody waits: async_call, async_result
+  kFatal = 1 << 12,       // payload: a sentence that says why the server ends this session
 };
 
 struct PayloadHeader {

@@ -1,5 +1,6 @@
-// One call on its way through the worker: arguments in, handles resolved, result and data out. Generated dispatch
-// functions and the hand-written ones in handlers/ see nothing else of the worker.
+// One call on its way through the worker: arguments in, handles resolved, result and data out.
+// Generated dispatch functions and the hand-written ones in handlers/ see nothing else of the
+// worker.
 #pragma once
 
 #include <capnp/message.h>
@@ -24,8 +25,8 @@ class CallContext {
   uint32_t sequence() const;
   bool wants_reply() const;
 
-  // The arguments. A message that does not decode (capnp validates on access and throws) is caught by the
-  // dispatcher and ends the session with kProtocol.
+  // The arguments. A message that does not decode (capnp validates on access and throws) is caught
+  // by the dispatcher and ends the session with kProtocol.
   template <class T>
   typename T::Reader args();
   std::span<const std::byte> payload() const;
@@ -34,12 +35,14 @@ class CallContext {
   const RuntimeTable& runtime() const;
   Worker& worker() const;  // staging, image store, pending copies: for handlers/
 
-  // id -> object. An unknown, stale or mistyped id marks the call invalid and gives nullptr; check valid() once
-  // after the last one. 0 is a null handle and valid; kStreamLegacy and kStreamPerThread pass through for streams.
+  // id -> object. An unknown, stale or mistyped id marks the call invalid and gives nullptr; check
+  // valid() once after the last one. 0 is a null handle and valid; kStreamLegacy and
+  // kStreamPerThread pass through for streams.
   template <class Handle>
   Handle handle(rpc::HandleId id, rpc::HandleType type);
   bool valid() const;
-  void invalidate(std::string_view why);  // an argument that does not fit: result INVALID_VALUE, logged at debug
+  void invalidate(std::string_view
+                      why);  // an argument that does not fit: result INVALID_VALUE, logged at debug
 
   // After success. bind: the client minted `id`. A second object under a live id ends the session.
   void bind(rpc::HandleId id, rpc::HandleType type, void* object);

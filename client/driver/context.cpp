@@ -1,4 +1,5 @@
-// Contexts of the driver API. See client/contexts.h: all but creation and destruction stays in the client.
+// Contexts of the driver API. See client/contexts.h: all but creation and destruction stays in the
+// client.
 #include <cuda.h>
 
 #include "client/contexts.h"
@@ -27,7 +28,8 @@ void make_current(Session& session, HandleId context) {
 
 }  // namespace
 
-// --- Primary contexts ---------------------------------------------------------------------------------------
+// --- Primary contexts
+// ---------------------------------------------------------------------------------------
 
 int cuDevicePrimaryCtxRetain(Session& session, CUcontext* pctx, CUdevice dev) {
   if (!known_device(session, dev)) return CUDA_ERROR_INVALID_DEVICE;
@@ -67,7 +69,8 @@ int cuDevicePrimaryCtxGetState(Session& session, CUdevice dev, unsigned int* fla
   return CUDA_SUCCESS;
 }
 
-// --- Current context ----------------------------------------------------------------------------------------
+// --- Current context
+// ----------------------------------------------------------------------------------------
 
 CUresult cuCtxGetCurrent(CUcontext* pctx) {
   if (pctx == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -145,7 +148,8 @@ int cuCtxGetId(Session& session, CUcontext ctx, unsigned long long* ctxId) {
   return CUDA_SUCCESS;
 }
 
-// --- Created contexts ---------------------------------------------------------------------------------------
+// --- Created contexts
+// ---------------------------------------------------------------------------------------
 
 int cuCtxCreate_v2(Session& session, CUcontext* pctx, unsigned int flags, CUdevice dev) {
   if (pctx == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -173,8 +177,8 @@ int cuCtxCreate_v2(Session& session, CUcontext* pctx, unsigned int flags, CUdevi
   return CUDA_SUCCESS;
 }
 
-int cuCtxCreate_v4(Session& session, CUcontext* pctx, CUctxCreateParams* ctxCreateParams, unsigned int flags,
-                   CUdevice dev) {
+int cuCtxCreate_v4(Session& session, CUcontext* pctx, CUctxCreateParams* ctxCreateParams,
+                   unsigned int flags, CUdevice dev) {
   // Execution affinity and CIG sharing are properties of a local device.
   if (ctxCreateParams != nullptr &&
       (ctxCreateParams->numExecAffinityParams != 0 || ctxCreateParams->cigParams != nullptr)) {
@@ -185,7 +189,8 @@ int cuCtxCreate_v4(Session& session, CUcontext* pctx, CUctxCreateParams* ctxCrea
 
 int cuCtxDestroy_v2(Session& session, CUcontext ctx) {
   const HandleId id = id_of(ctx);
-  if (!contexts().remove(id)) return CUDA_ERROR_INVALID_CONTEXT;  // a primary one is not destroyed but released
+  if (!contexts().remove(id))
+    return CUDA_ERROR_INVALID_CONTEXT;  // a primary one is not destroyed but released
   driverabi::destroy_context_storage(ctx);
   int result;
   {

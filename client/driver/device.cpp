@@ -12,7 +12,9 @@ namespace farcall::client::driver {
 namespace {
 
 const DeviceInfo* device_info(Session& session, CUdevice device) {
-  return device >= 0 && size_t(device) < session.devices().size() ? &session.devices()[size_t(device)] : nullptr;
+  return device >= 0 && size_t(device) < session.devices().size()
+             ? &session.devices()[size_t(device)]
+             : nullptr;
 }
 
 int attribute_or(const DeviceInfo& info, CUdevice_attribute id, int otherwise) {
@@ -22,7 +24,9 @@ int attribute_or(const DeviceInfo& info, CUdevice_attribute id, int otherwise) {
 
 }  // namespace
 
-int cuInit(Session&, unsigned int Flags) { return Flags == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE; }
+int cuInit(Session&, unsigned int Flags) {
+  return Flags == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
 
 int cuDriverGetVersion(Session& session, int* driverVersion) {
   if (driverVersion == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -59,7 +63,9 @@ int cuDeviceGetUuid(Session& session, CUuuid* uuid, CUdevice dev) {
   return CUDA_SUCCESS;
 }
 
-int cuDeviceGetUuid_v2(Session& session, CUuuid* uuid, CUdevice dev) { return cuDeviceGetUuid(session, uuid, dev); }
+int cuDeviceGetUuid_v2(Session& session, CUuuid* uuid, CUdevice dev) {
+  return cuDeviceGetUuid(session, uuid, dev);
+}
 
 int cuDeviceTotalMem_v2(Session& session, size_t* bytes, CUdevice dev) {
   const DeviceInfo* info = device_info(session, dev);
@@ -72,7 +78,8 @@ int cuDeviceTotalMem_v2(Session& session, size_t* bytes, CUdevice dev) {
 int cuDeviceGetAttribute(Session& session, int* pi, CUdevice_attribute attrib, CUdevice dev) {
   const DeviceInfo* info = device_info(session, dev);
   if (info == nullptr) return CUDA_ERROR_INVALID_DEVICE;
-  if (pi == nullptr || attrib <= 0 || attrib >= CU_DEVICE_ATTRIBUTE_MAX) return CUDA_ERROR_INVALID_VALUE;
+  if (pi == nullptr || attrib <= 0 || attrib >= CU_DEVICE_ATTRIBUTE_MAX)
+    return CUDA_ERROR_INVALID_VALUE;
   // An attribute that the server's driver does not know describes something the device cannot do.
   *pi = attribute_or(*info, attrib, 0);
   return CUDA_SUCCESS;

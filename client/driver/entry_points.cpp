@@ -1,5 +1,5 @@
-// How programs find the rest of the driver: cuGetProcAddress, NVIDIA's private tables and the names of errors. None of it
-// needs a server. See driverabi/.
+// How programs find the rest of the driver: cuGetProcAddress, NVIDIA's private tables and the names
+// of errors. None of it needs a server. See driverabi/.
 #include <cuda.h>
 
 #include <cstring>
@@ -35,7 +35,8 @@ CUresult context_device(CUcontext context, CUdevice* out) {
   int error = 0;
   Session* session = client::session(&error);
   if (session == nullptr) return CUresult(error);
-  const auto device = contexts().device(*session, context == nullptr ? thread_state().lane.context : id_of(context));
+  const auto device = contexts().device(
+      *session, context == nullptr ? thread_state().lane.context : id_of(context));
   if (!device) return CUDA_ERROR_INVALID_CONTEXT;
   *out = *device;
   return CUDA_SUCCESS;
@@ -118,14 +119,20 @@ CUresult cuGetExportTable(const void** ppExportTable, const CUuuid* pExportTable
 
 CUresult cuGetProcAddress_v2(const char* symbol, void** pfn, int cudaVersion, cuuint64_t flags,
                              CUdriverProcAddressQueryResult* symbolStatus) {
-  return driverabi::get_proc_address(driverabi::proc_table(), symbol, pfn, cudaVersion, flags, symbolStatus);
+  return driverabi::get_proc_address(driverabi::proc_table(), symbol, pfn, cudaVersion, flags,
+                                     symbolStatus);
 }
 
 CUresult cuGetProcAddress(const char* symbol, void** pfn, int cudaVersion, cuuint64_t flags) {
-  return driverabi::get_proc_address(driverabi::proc_table(), symbol, pfn, cudaVersion, flags, nullptr);
+  return driverabi::get_proc_address(driverabi::proc_table(), symbol, pfn, cudaVersion, flags,
+                                     nullptr);
 }
 
-CUresult cuGetErrorName(CUresult error, const char** pStr) { return driverabi::get_error_name(error, pStr); }
-CUresult cuGetErrorString(CUresult error, const char** pStr) { return driverabi::get_error_string(error, pStr); }
+CUresult cuGetErrorName(CUresult error, const char** pStr) {
+  return driverabi::get_error_name(error, pStr);
+}
+CUresult cuGetErrorString(CUresult error, const char** pStr) {
+  return driverabi::get_error_string(error, pStr);
+}
 
 }  // namespace farcall::client::driver

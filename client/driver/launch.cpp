@@ -8,7 +8,8 @@
 namespace farcall::client::driver {
 namespace {
 
-int launch_by_handle(Session& session, CUfunction f, const LaunchConfig& config, void** params, void** extra) {
+int launch_by_handle(Session& session, CUfunction f, const LaunchConfig& config, void** params,
+                     void** extra) {
   const Kernel* kernel = find_kernel(id_of(f));
   if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (thread_state().lane.context == 0) return CUDA_ERROR_INVALID_CONTEXT;
@@ -18,28 +19,35 @@ int launch_by_handle(Session& session, CUfunction f, const LaunchConfig& config,
 }  // namespace
 
 int cuLaunchKernel(Session& session, CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
-                   unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
-                   unsigned int sharedMemBytes, CUstream hStream, void** kernelParams, void** extra,
-                   bool per_thread_default) {
+                   unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY,
+                   unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
+                   void** kernelParams, void** extra, bool per_thread_default) {
   LaunchConfig config;
-  config = {{gridDimX, gridDimY, gridDimZ}, {blockDimX, blockDimY, blockDimZ}, sharedMemBytes,
+  config = {{gridDimX, gridDimY, gridDimZ},
+            {blockDimX, blockDimY, blockDimZ},
+            sharedMemBytes,
             stream_id(session, hStream, per_thread_default)};
   return launch_by_handle(session, f, config, kernelParams, extra);
 }
 
-int cuLaunchCooperativeKernel(Session& session, CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
-                              unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY,
-                              unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
-                              void** kernelParams, bool per_thread_default) {
+int cuLaunchCooperativeKernel(Session& session, CUfunction f, unsigned int gridDimX,
+                              unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX,
+                              unsigned int blockDimY, unsigned int blockDimZ,
+                              unsigned int sharedMemBytes, CUstream hStream, void** kernelParams,
+                              bool per_thread_default) {
   LaunchConfig config;
-  config = {{gridDimX, gridDimY, gridDimZ}, {blockDimX, blockDimY, blockDimZ}, sharedMemBytes,
-            stream_id(session, hStream, per_thread_default), /*cooperative=*/true};
+  config = {{gridDimX, gridDimY, gridDimZ},
+            {blockDimX, blockDimY, blockDimZ},
+            sharedMemBytes,
+            stream_id(session, hStream, per_thread_default),
+            /*cooperative=*/true};
   return launch_by_handle(session, f, config, kernelParams, nullptr);
 }
 
-int cuLaunchKernelEx(Session& session, const CUlaunchConfig* config, CUfunction f, void** kernelParams,
-                     void** extra, bool per_thread_default) {
-  if (config == nullptr || (config->numAttrs > 0 && config->attrs == nullptr)) return CUDA_ERROR_INVALID_VALUE;
+int cuLaunchKernelEx(Session& session, const CUlaunchConfig* config, CUfunction f,
+                     void** kernelParams, void** extra, bool per_thread_default) {
+  if (config == nullptr || (config->numAttrs > 0 && config->attrs == nullptr))
+    return CUDA_ERROR_INVALID_VALUE;
   LaunchConfig ours;
   ours = {{config->gridDimX, config->gridDimY, config->gridDimZ},
           {config->blockDimX, config->blockDimY, config->blockDimZ},

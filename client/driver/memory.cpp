@@ -1,5 +1,5 @@
-// Linear memory, host memory and copies of the driver API. Allocations are kept in the client's table, so frees and
-// pointer queries are checked and answered here.
+// Linear memory, host memory and copies of the driver API. Allocations are kept in the client's
+// table, so frees and pointer queries are checked and answered here.
 #include <cuda.h>
 
 #include <cstring>
@@ -21,7 +21,8 @@ uint64_t address_of(const void* pointer) { return reinterpret_cast<uint64_t>(poi
 
 }  // namespace
 
-// --- Device memory ------------------------------------------------------------------------------------------
+// --- Device memory
+// ------------------------------------------------------------------------------------------
 
 int cuMemAlloc_v2(Session& session, CUdeviceptr* dptr, size_t bytesize) {
   if (dptr == nullptr || bytesize == 0) return CUDA_ERROR_INVALID_VALUE;
@@ -31,12 +32,15 @@ int cuMemAlloc_v2(Session& session, CUdeviceptr* dptr, size_t bytesize) {
   return result;
 }
 
-int cuMemAllocPitch_v2(Session& session, CUdeviceptr* dptr, size_t* pPitch, size_t WidthInBytes, size_t Height,
-                       unsigned int ElementSizeBytes) {
-  if (dptr == nullptr || pPitch == nullptr || WidthInBytes == 0 || Height == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (ElementSizeBytes != 4 && ElementSizeBytes != 8 && ElementSizeBytes != 16) return CUDA_ERROR_INVALID_VALUE;
+int cuMemAllocPitch_v2(Session& session, CUdeviceptr* dptr, size_t* pPitch, size_t WidthInBytes,
+                       size_t Height, unsigned int ElementSizeBytes) {
+  if (dptr == nullptr || pPitch == nullptr || WidthInBytes == 0 || Height == 0)
+    return CUDA_ERROR_INVALID_VALUE;
+  if (ElementSizeBytes != 4 && ElementSizeBytes != 8 && ElementSizeBytes != 16)
+    return CUDA_ERROR_INVALID_VALUE;
   uint64_t address = 0, pitch = 0;
-  const int result = allocate_pitched(session, WidthInBytes, Height, ElementSizeBytes, &address, &pitch);
+  const int result =
+      allocate_pitched(session, WidthInBytes, Height, ElementSizeBytes, &address, &pitch);
   if (result != CUDA_SUCCESS) return result;
   *dptr = address;
   *pPitch = pitch;
@@ -53,7 +57,8 @@ int cuMemGetAddressRange_v2(Session&, CUdeviceptr* pbase, size_t* psize, CUdevic
   return CUDA_SUCCESS;
 }
 
-// --- Host memory --------------------------------------------------------------------------------------------
+// --- Host memory
+// --------------------------------------------------------------------------------------------
 
 int cuMemHostAlloc(Session& session, void** pp, size_t bytesize, unsigned int Flags) {
   return allocate_host(session, pp, bytesize, Flags);
@@ -73,12 +78,14 @@ int cuMemHostUnregister(Session& session, void* p) { return unregister_host(sess
 
 int cuMemHostGetFlags(Session&, unsigned int* pFlags, void* p) {
   const auto known = program().allocations.find(address_of(p));
-  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice) return CUDA_ERROR_INVALID_VALUE;
+  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice)
+    return CUDA_ERROR_INVALID_VALUE;
   *pFlags = known->flags;
   return CUDA_SUCCESS;
 }
 
-// --- Copies -------------------------------------------------------------------------------------------------
+// --- Copies
+// -------------------------------------------------------------------------------------------------
 // The forms without a stream are ordered on the default stream: the legacy one, or this thread's.
 
 namespace {
@@ -89,43 +96,52 @@ HandleId default_stream(Session& session, bool per_thread_default) {
 
 }  // namespace
 
-int cuMemcpy(Session& session, CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, bool per_thread_default) {
-  return copy(session, classify(dst, src), dst, src, ByteCount, default_stream(session, per_thread_default), false);
+int cuMemcpy(Session& session, CUdeviceptr dst, CUdeviceptr src, size_t ByteCount,
+             bool per_thread_default) {
+  return copy(session, classify(dst, src), dst, src, ByteCount,
+              default_stream(session, per_thread_default), false);
 }
 
-int cuMemcpyAsync(Session& session, CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream,
-                  bool per_thread_default) {
-  return copy(session, classify(dst, src), dst, src, ByteCount, stream_id(session, hStream, per_thread_default), true);
+int cuMemcpyAsync(Session& session, CUdeviceptr dst, CUdeviceptr src, size_t ByteCount,
+                  CUstream hStream, bool per_thread_default) {
+  return copy(session, classify(dst, src), dst, src, ByteCount,
+              stream_id(session, hStream, per_thread_default), true);
 }
 
 int cuMemcpyHtoD_v2(Session& session, CUdeviceptr dstDevice, const void* srcHost, size_t ByteCount,
                     bool per_thread_default) {
-  return copy_to_device(session, dstDevice, srcHost, ByteCount, default_stream(session, per_thread_default));
+  return copy_to_device(session, dstDevice, srcHost, ByteCount,
+                        default_stream(session, per_thread_default));
 }
 
-int cuMemcpyHtoDAsync_v2(Session& session, CUdeviceptr dstDevice, const void* srcHost, size_t ByteCount,
-                         CUstream hStream, bool per_thread_default) {
-  return copy_to_device(session, dstDevice, srcHost, ByteCount, stream_id(session, hStream, per_thread_default));
+int cuMemcpyHtoDAsync_v2(Session& session, CUdeviceptr dstDevice, const void* srcHost,
+                         size_t ByteCount, CUstream hStream, bool per_thread_default) {
+  return copy_to_device(session, dstDevice, srcHost, ByteCount,
+                        stream_id(session, hStream, per_thread_default));
 }
 
 int cuMemcpyDtoH_v2(Session& session, void* dstHost, CUdeviceptr srcDevice, size_t ByteCount,
                     bool per_thread_default) {
-  return copy_to_host(session, dstHost, srcDevice, ByteCount, default_stream(session, per_thread_default), false);
+  return copy_to_host(session, dstHost, srcDevice, ByteCount,
+                      default_stream(session, per_thread_default), false);
 }
 
-int cuMemcpyDtoHAsync_v2(Session& session, void* dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream,
-                         bool per_thread_default) {
-  return copy_to_host(session, dstHost, srcDevice, ByteCount, stream_id(session, hStream, per_thread_default), true);
-}
-
-int cuMemcpyDtoD_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
-                    bool per_thread_default) {
-  return copy_on_device(session, dstDevice, srcDevice, ByteCount, default_stream(session, per_thread_default));
-}
-
-int cuMemcpyDtoDAsync_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
+int cuMemcpyDtoHAsync_v2(Session& session, void* dstHost, CUdeviceptr srcDevice, size_t ByteCount,
                          CUstream hStream, bool per_thread_default) {
-  return copy_on_device(session, dstDevice, srcDevice, ByteCount, stream_id(session, hStream, per_thread_default));
+  return copy_to_host(session, dstHost, srcDevice, ByteCount,
+                      stream_id(session, hStream, per_thread_default), true);
+}
+
+int cuMemcpyDtoD_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice,
+                    size_t ByteCount, bool per_thread_default) {
+  return copy_on_device(session, dstDevice, srcDevice, ByteCount,
+                        default_stream(session, per_thread_default));
+}
+
+int cuMemcpyDtoDAsync_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice,
+                         size_t ByteCount, CUstream hStream, bool per_thread_default) {
+  return copy_on_device(session, dstDevice, srcDevice, ByteCount,
+                        stream_id(session, hStream, per_thread_default));
 }
 
 namespace {
@@ -136,14 +152,17 @@ struct CopySide {
   bool device = false;
 };
 
-bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray array, size_t x_bytes, size_t y,
-              size_t z, size_t pitch, size_t height, size_t width_bytes, size_t rows, CopySide* out) {
+bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray array,
+              size_t x_bytes, size_t y, size_t z, size_t pitch, size_t height, size_t width_bytes,
+              size_t rows, CopySide* out) {
   Side& side = out->side;
   side.pitch_bytes = pitch != 0 ? pitch : width_bytes + x_bytes;
   side.slice_rows = height != 0 ? height : rows + y;
   const uint64_t offset = (z * side.slice_rows + y) * side.pitch_bytes + x_bytes;
   switch (type) {
-    case CU_MEMORYTYPE_HOST: side.address = address_of(host) + offset; break;
+    case CU_MEMORYTYPE_HOST:
+      side.address = address_of(host) + offset;
+      break;
     case CU_MEMORYTYPE_DEVICE:
       side.address = device + offset;
       out->device = true;
@@ -158,7 +177,8 @@ bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray a
       side = Side{0, id_of(array), x_bytes, y, z, 0, 0};
       out->device = true;
       break;
-    default: return false;
+    default:
+      return false;
   }
   return side.pitch_bytes >= width_bytes;
 }
@@ -166,10 +186,10 @@ bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray a
 int copy_3d(Session& session, const CUDA_MEMCPY3D_v2& c, HandleId stream) {
   CopySide to, from;
   if (c.srcLOD != 0 || c.dstLOD != 0 ||
-      !describe(c.dstMemoryType, c.dstHost, c.dstDevice, c.dstArray, c.dstXInBytes, c.dstY, c.dstZ, c.dstPitch,
-                c.dstHeight, c.WidthInBytes, c.Height, &to) ||
-      !describe(c.srcMemoryType, c.srcHost, c.srcDevice, c.srcArray, c.srcXInBytes, c.srcY, c.srcZ, c.srcPitch,
-                c.srcHeight, c.WidthInBytes, c.Height, &from)) {
+      !describe(c.dstMemoryType, c.dstHost, c.dstDevice, c.dstArray, c.dstXInBytes, c.dstY, c.dstZ,
+                c.dstPitch, c.dstHeight, c.WidthInBytes, c.Height, &to) ||
+      !describe(c.srcMemoryType, c.srcHost, c.srcDevice, c.srcArray, c.srcXInBytes, c.srcY, c.srcZ,
+                c.srcPitch, c.srcHeight, c.WidthInBytes, c.Height, &from)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   return copy_rows(session, direction_of(to.device, from.device), to.side, from.side,
@@ -209,7 +229,8 @@ int cuMemcpy2DUnaligned_v2(Session& session, const CUDA_MEMCPY2D* pCopy, bool pe
   return cuMemcpy2D_v2(session, pCopy, per_thread_default);
 }
 
-int cuMemcpy2DAsync_v2(Session& session, const CUDA_MEMCPY2D* pCopy, CUstream hStream, bool per_thread_default) {
+int cuMemcpy2DAsync_v2(Session& session, const CUDA_MEMCPY2D* pCopy, CUstream hStream,
+                       bool per_thread_default) {
   if (pCopy == nullptr) return CUDA_ERROR_INVALID_VALUE;
   return copy_2d(session, *pCopy, stream_id(session, hStream, per_thread_default));
 }
@@ -219,38 +240,61 @@ int cuMemcpy3D_v2(Session& session, const CUDA_MEMCPY3D* pCopy, bool per_thread_
   return copy_3d(session, *pCopy, default_stream(session, per_thread_default));
 }
 
-int cuMemcpy3DAsync_v2(Session& session, const CUDA_MEMCPY3D* pCopy, CUstream hStream, bool per_thread_default) {
+int cuMemcpy3DAsync_v2(Session& session, const CUDA_MEMCPY3D* pCopy, CUstream hStream,
+                       bool per_thread_default) {
   if (pCopy == nullptr) return CUDA_ERROR_INVALID_VALUE;
   return copy_3d(session, *pCopy, stream_id(session, hStream, per_thread_default));
 }
 
-// --- Pointers -----------------------------------------------------------------------------------------------
+// --- Pointers
+// -----------------------------------------------------------------------------------------------
 
 namespace {
 
 // Writes the attribute in its documented type. False: not one we can answer.
-bool pointer_attribute(void* data, CUpointer_attribute attribute, const std::optional<Allocation>& known) {
+bool pointer_attribute(void* data, CUpointer_attribute attribute,
+                       const std::optional<Allocation>& known) {
   const auto put = [data](auto value) { std::memcpy(data, &value, sizeof value); };
   const bool device = known && known->kind == MemoryKind::kDevice;
   switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_CONTEXT: put(known ? known->context : uint64_t{0}); return true;
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+      put(known ? known->context : uint64_t{0});
+      return true;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
       put(uint32_t(!known ? 0 : device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST));
       return true;
-    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: put(device ? known->address : uint64_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_HOST_POINTER: put(known && !device ? known->address : uint64_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_BUFFER_ID: put(known ? known->id : uint64_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED: put(uint32_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: put(int32_t(known ? known->device : -2)); return true;
-    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: put(known ? known->address : uint64_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE: put(known ? known->bytes : uint64_t{0}); return true;
-    case CU_POINTER_ATTRIBUTE_MAPPED: put(uint32_t(known ? 1 : 0)); return true;
-    default: return false;
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+      put(device ? known->address : uint64_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+      put(known && !device ? known->address : uint64_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+      put(known ? known->id : uint64_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+      put(uint32_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+      put(int32_t(known ? known->device : -2));
+      return true;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+      put(known ? known->address : uint64_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+      put(known ? known->bytes : uint64_t{0});
+      return true;
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+      put(uint32_t(known ? 1 : 0));
+      return true;
+    default:
+      return false;
   }
 }
 
 // The pointer itself, not the start of its allocation.
-void put_pointer(void* data, CUpointer_attribute attribute, const std::optional<Allocation>& known, CUdeviceptr ptr) {
+void put_pointer(void* data, CUpointer_attribute attribute, const std::optional<Allocation>& known,
+                 CUdeviceptr ptr) {
   const bool device = known && known->kind == MemoryKind::kDevice;
   if ((attribute == CU_POINTER_ATTRIBUTE_DEVICE_POINTER && device) ||
       (attribute == CU_POINTER_ATTRIBUTE_HOST_POINTER && known && !device)) {
@@ -269,9 +313,10 @@ int cuPointerGetAttribute(Session&, void* data, CUpointer_attribute attribute, C
   return CUDA_SUCCESS;
 }
 
-int cuPointerGetAttributes(Session&, unsigned int numAttributes, CUpointer_attribute* attributes, void** data,
-                           CUdeviceptr ptr) {
-  if (numAttributes == 0 || attributes == nullptr || data == nullptr) return CUDA_ERROR_INVALID_VALUE;
+int cuPointerGetAttributes(Session&, unsigned int numAttributes, CUpointer_attribute* attributes,
+                           void** data, CUdeviceptr ptr) {
+  if (numAttributes == 0 || attributes == nullptr || data == nullptr)
+    return CUDA_ERROR_INVALID_VALUE;
   // Memory that CUDA does not know is no error here: its answers are all zero.
   const auto known = program().allocations.find(ptr);
   for (unsigned i = 0; i < numAttributes; ++i) {

@@ -24,7 +24,8 @@ int read_file(const char* path, std::vector<char>* out) {
   if (file == nullptr) return CUDA_ERROR_FILE_NOT_FOUND;
   char buffer[65536];
   size_t got;
-  while ((got = std::fread(buffer, 1, sizeof buffer, file)) > 0) out->insert(out->end(), buffer, buffer + got);
+  while ((got = std::fread(buffer, 1, sizeof buffer, file)) > 0)
+    out->insert(out->end(), buffer, buffer + got);
   const bool failed = std::ferror(file) != 0;
   std::fclose(file);
   out->push_back('\0');
@@ -52,7 +53,8 @@ Module* module_of(Handle handle) {
   return Module::find(id_of(handle));
 }
 
-int variable(Session& session, Module* module, const char* name, bool managed, CUdeviceptr* dptr, size_t* bytes) {
+int variable(Session& session, Module* module, const char* name, bool managed, CUdeviceptr* dptr,
+             size_t* bytes) {
   if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return CUDA_ERROR_INVALID_VALUE;
   uint64_t address = 0, size = 0;
@@ -83,14 +85,15 @@ int kernel_name(const Kernel* kernel, const char** name) {
 
 }  // namespace
 
-// --- Modules ------------------------------------------------------------------------------------------------
+// --- Modules
+// ------------------------------------------------------------------------------------------------
 
 int cuModuleLoadData(Session& session, CUmodule* module, const void* image) {
   return load(session, image, {}, module);
 }
 
-int cuModuleLoadDataEx(Session& session, CUmodule* module, const void* image, unsigned int numOptions,
-                       CUjit_option* options, void** optionValues) {
+int cuModuleLoadDataEx(Session& session, CUmodule* module, const void* image,
+                       unsigned int numOptions, CUjit_option* options, void** optionValues) {
   if (numOptions > 0 && options == nullptr) return CUDA_ERROR_INVALID_VALUE;
   return load(session, image, {numOptions, options, optionValues}, module);
 }
@@ -120,7 +123,8 @@ int cuModuleGetFunction(Session& session, CUfunction* hfunc, CUmodule hmod, cons
   return result;
 }
 
-int cuModuleGetGlobal_v2(Session& session, CUdeviceptr* dptr, size_t* bytes, CUmodule hmod, const char* name) {
+int cuModuleGetGlobal_v2(Session& session, CUdeviceptr* dptr, size_t* bytes, CUmodule hmod,
+                         const char* name) {
   return variable(session, module_of(hmod), name, false, dptr, bytes);
 }
 
@@ -139,21 +143,24 @@ CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
   return CUDA_SUCCESS;
 }
 
-// --- Libraries ----------------------------------------------------------------------------------------------
-// Of the library options NVIDIA's runtime passes CU_LIBRARY_BINARY_IS_PRESERVED, some libraries with a null value
-// array: the image is read here and now either way, so library options need no look.
+// --- Libraries
+// ---------------------------------------------------------------------------------------------- Of
+// the library options NVIDIA's runtime passes CU_LIBRARY_BINARY_IS_PRESERVED, some libraries with a
+// null value array: the image is read here and now either way, so library options need no look.
 
-int cuLibraryLoadData(Session& session, CUlibrary* library, const void* code, CUjit_option* jitOptions,
-                      void** jitOptionsValues, unsigned int numJitOptions, CUlibraryOption*, void**, unsigned int) {
+int cuLibraryLoadData(Session& session, CUlibrary* library, const void* code,
+                      CUjit_option* jitOptions, void** jitOptionsValues, unsigned int numJitOptions,
+                      CUlibraryOption*, void**, unsigned int) {
   return load_library(session, code, {numJitOptions, jitOptions, jitOptionsValues}, library);
 }
 
-int cuLibraryLoadFromFile(Session& session, CUlibrary* library, const char* fileName, CUjit_option* jitOptions,
-                          void** jitOptionsValues, unsigned int numJitOptions, CUlibraryOption*, void**,
-                          unsigned int) {
+int cuLibraryLoadFromFile(Session& session, CUlibrary* library, const char* fileName,
+                          CUjit_option* jitOptions, void** jitOptionsValues,
+                          unsigned int numJitOptions, CUlibraryOption*, void**, unsigned int) {
   std::vector<char> content;
   if (const int failed = read_file(fileName, &content)) return failed;
-  return load_library(session, content.data(), {numJitOptions, jitOptions, jitOptionsValues}, library);
+  return load_library(session, content.data(), {numJitOptions, jitOptions, jitOptionsValues},
+                      library);
 }
 
 int cuLibraryUnload(Session& session, CUlibrary library) {
@@ -171,12 +178,14 @@ int cuLibraryGetKernel(Session& session, CUkernel* pKernel, CUlibrary library, c
   return result;
 }
 
-int cuLibraryGetGlobal(Session& session, CUdeviceptr* dptr, size_t* bytes, CUlibrary library, const char* name) {
+int cuLibraryGetGlobal(Session& session, CUdeviceptr* dptr, size_t* bytes, CUlibrary library,
+                       const char* name) {
   return variable(session, module_of(library), name, false, dptr, bytes);
 }
 
 int cuLibraryGetManaged(Session&, CUdeviceptr*, size_t*, CUlibrary, const char* name) {
-  log::error("managed variable {}: managed memory is not supported yet", name == nullptr ? "" : name);
+  log::error("managed variable {}: managed memory is not supported yet",
+             name == nullptr ? "" : name);
   return CUDA_ERROR_NOT_SUPPORTED;
 }
 
@@ -189,7 +198,8 @@ int cuLibraryGetKernelCount(Session&, unsigned int* count, CUlibrary lib) {
   return CUDA_SUCCESS;
 }
 
-int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int numKernels, CUlibrary lib) {
+int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int numKernels,
+                              CUlibrary lib) {
   Module* module = module_of(lib);
   if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (kernels == nullptr && numKernels > 0) return CUDA_ERROR_INVALID_VALUE;
@@ -204,9 +214,11 @@ int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int 
   return CUDA_SUCCESS;
 }
 
-// --- Kernels and functions ------------------------------------------------------------------------------------
+// --- Kernels and functions
+// ------------------------------------------------------------------------------------
 
-// Calls that take a function accept a kernel, here as in the driver, so the kernel's handle serves as both.
+// Calls that take a function accept a kernel, here as in the driver, so the kernel's handle serves
+// as both.
 int cuKernelGetFunction(Session&, CUfunction* pFunc, CUkernel kernel) {
   if (pFunc == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (find_kernel(id_of(kernel)) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -228,10 +240,12 @@ int cuKernelGetName(Session&, const char** name, CUkernel hfunc) {
 int cuFuncGetName(Session&, const char** name, CUfunction hfunc) {
   return kernel_name(find_kernel(id_of(hfunc)), name);
 }
-int cuKernelGetParamInfo(Session&, CUkernel kernel, size_t paramIndex, size_t* paramOffset, size_t* paramSize) {
+int cuKernelGetParamInfo(Session&, CUkernel kernel, size_t paramIndex, size_t* paramOffset,
+                         size_t* paramSize) {
   return param_info(find_kernel(id_of(kernel)), paramIndex, paramOffset, paramSize);
 }
-int cuFuncGetParamInfo(Session&, CUfunction func, size_t paramIndex, size_t* paramOffset, size_t* paramSize) {
+int cuFuncGetParamInfo(Session&, CUfunction func, size_t paramIndex, size_t* paramOffset,
+                       size_t* paramSize) {
   return param_info(find_kernel(id_of(func)), paramIndex, paramOffset, paramSize);
 }
 

@@ -1,4 +1,5 @@
-// Devices and errors of the runtime API. Choosing a device costs nothing; what is known of devices came with the hello.
+// Devices and errors of the runtime API. Choosing a device costs nothing; what is known of devices
+// came with the hello.
 #include <dlfcn.h>
 #include <driver_types.h>
 
@@ -14,7 +15,9 @@ namespace farcall::client::runtime {
 namespace {
 
 const DeviceInfo* device_info(Session& session, int device) {
-  return device >= 0 && size_t(device) < session.devices().size() ? &session.devices()[size_t(device)] : nullptr;
+  return device >= 0 && size_t(device) < session.devices().size()
+             ? &session.devices()[size_t(device)]
+             : nullptr;
 }
 
 int attribute_or(const DeviceInfo& info, int id, int otherwise) {
@@ -24,7 +27,8 @@ int attribute_or(const DeviceInfo& info, int id, int otherwise) {
 
 }  // namespace
 
-// --- Errors -------------------------------------------------------------------------------------------------
+// --- Errors
+// -------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetLastError() {
   ThreadState& thread = thread_state();
@@ -45,7 +49,8 @@ const char* cudaGetErrorString(cudaError_t error) {
   return text != nullptr ? text : "unrecognized error code";
 }
 
-// --- Versions -----------------------------------------------------------------------------------------------
+// --- Versions
+// -----------------------------------------------------------------------------------------------
 
 int cudaDriverGetVersion(Session& session, int* driverVersion) {
   if (driverVersion == nullptr) return cudaErrorInvalidValue;
@@ -59,7 +64,8 @@ cudaError_t cudaRuntimeGetVersion(int* runtimeVersion) {
   return cudaSuccess;
 }
 
-// --- Devices ------------------------------------------------------------------------------------------------
+// --- Devices
+// ------------------------------------------------------------------------------------------------
 
 int cudaGetDeviceCount(Session& session, int* count) {
   if (count == nullptr) return cudaErrorInvalidValue;
@@ -92,7 +98,8 @@ int cudaInitDevice(Session& session, int device, unsigned int, unsigned int) {
 int cudaDeviceGetAttribute(Session& session, int* value, cudaDeviceAttr attr, int device) {
   const DeviceInfo* info = device_info(session, device);
   if (info == nullptr) return cudaErrorInvalidDevice;
-  if (value == nullptr || int(attr) <= 0 || int(attr) >= cudaDevAttrMax) return cudaErrorInvalidValue;
+  if (value == nullptr || int(attr) <= 0 || int(attr) >= cudaDevAttrMax)
+    return cudaErrorInvalidValue;
   *value = attribute_or(*info, int(attr), 0);  // the numbers are those of CUdevice_attribute
   return cudaSuccess;
 }
@@ -124,19 +131,24 @@ int cudaDeviceReset(Session& session) {
   return result;
 }
 
-// --- The driver beneath -------------------------------------------------------------------------------------
+// --- The driver beneath
+// -------------------------------------------------------------------------------------
 
-int cudaGetDriverEntryPointByVersion(Session&, const char* symbol, void** funcPtr, unsigned int cudaVersion,
-                                     unsigned long long flags, cudaDriverEntryPointQueryResult* driverStatus,
+int cudaGetDriverEntryPointByVersion(Session&, const char* symbol, void** funcPtr,
+                                     unsigned int cudaVersion, unsigned long long flags,
+                                     cudaDriverEntryPointQueryResult* driverStatus,
                                      bool per_thread_default) {
   if (symbol == nullptr || funcPtr == nullptr) return cudaErrorInvalidValue;
   // Our own libcuda.so.1, which lies beside this library; opened only by programs that ask for it.
   static void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
-  const auto get = driver == nullptr ? nullptr
-                                     : reinterpret_cast<GetProcAddress>(::dlsym(driver, "cuGetProcAddress_v2"));
+  using GetProcAddress =
+      CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
+  const auto get = driver == nullptr
+                       ? nullptr
+                       : reinterpret_cast<GetProcAddress>(::dlsym(driver, "cuGetProcAddress_v2"));
   if (get == nullptr) return cudaErrorInsufficientDriver;
-  constexpr unsigned long long kStreamFlags = cudaEnableLegacyStream | cudaEnablePerThreadDefaultStream;
+  constexpr unsigned long long kStreamFlags =
+      cudaEnableLegacyStream | cudaEnablePerThreadDefaultStream;
   if (per_thread_default && (flags & kStreamFlags) == 0) flags |= cudaEnablePerThreadDefaultStream;
   CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_SUCCESS;
   const CUresult result = get(symbol, funcPtr, int(cudaVersion), flags, &status);
@@ -144,10 +156,11 @@ int cudaGetDriverEntryPointByVersion(Session&, const char* symbol, void** funcPt
   return result == CUDA_ERROR_NOT_FOUND && driverStatus != nullptr ? int(cudaSuccess) : int(result);
 }
 
-int cudaGetDriverEntryPoint(Session& session, const char* symbol, void** funcPtr, unsigned long long flags,
-                            cudaDriverEntryPointQueryResult* driverStatus, bool per_thread_default) {
-  return cudaGetDriverEntryPointByVersion(session, symbol, funcPtr, CUDART_VERSION, flags, driverStatus,
-                                          per_thread_default);
+int cudaGetDriverEntryPoint(Session& session, const char* symbol, void** funcPtr,
+                            unsigned long long flags, cudaDriverEntryPointQueryResult* driverStatus,
+                            bool per_thread_default) {
+  return cudaGetDriverEntryPointByVersion(session, symbol, funcPtr, CUDART_VERSION, flags,
+                                          driverStatus, per_thread_default);
 }
 
 }  // namespace farcall::client::runtime

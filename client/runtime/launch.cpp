@@ -28,8 +28,8 @@ std::vector<CallConfiguration>& call_configurations() {
   return stack;
 }
 
-LaunchConfig config_of(Session& session, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                       bool per_thread_default) {
+LaunchConfig config_of(Session& session, dim3 grid, dim3 block, size_t shared_bytes,
+                       cudaStream_t stream, bool per_thread_default) {
   LaunchConfig config;
   config = {{grid.x, grid.y, grid.z},
             {block.x, block.y, block.z},
@@ -51,24 +51,28 @@ int launch_symbol(Session& session, const void* func, const LaunchConfig& config
 
 }  // namespace
 
-int cudaLaunchKernel(Session& session, const void* func, dim3 gridDim, dim3 blockDim, void** args, size_t sharedMem,
-                     cudaStream_t stream, bool per_thread_default) {
+int cudaLaunchKernel(Session& session, const void* func, dim3 gridDim, dim3 blockDim, void** args,
+                     size_t sharedMem, cudaStream_t stream, bool per_thread_default) {
   return launch_symbol(session, func,
-                       config_of(session, gridDim, blockDim, sharedMem, stream, per_thread_default), args);
+                       config_of(session, gridDim, blockDim, sharedMem, stream, per_thread_default),
+                       args);
 }
 
-int cudaLaunchCooperativeKernel(Session& session, const void* func, dim3 gridDim, dim3 blockDim, void** args,
-                                size_t sharedMem, cudaStream_t stream, bool per_thread_default) {
-  LaunchConfig config = config_of(session, gridDim, blockDim, sharedMem, stream, per_thread_default);
+int cudaLaunchCooperativeKernel(Session& session, const void* func, dim3 gridDim, dim3 blockDim,
+                                void** args, size_t sharedMem, cudaStream_t stream,
+                                bool per_thread_default) {
+  LaunchConfig config =
+      config_of(session, gridDim, blockDim, sharedMem, stream, per_thread_default);
   config.cooperative = true;
   return launch_symbol(session, func, config, args);
 }
 
-int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, const void* func, void** args,
-                        bool per_thread_default) {
-  if (config == nullptr || (config->numAttrs > 0 && config->attrs == nullptr)) return cudaErrorInvalidValue;
-  LaunchConfig ours = config_of(session, config->gridDim, config->blockDim, config->dynamicSmemBytes, config->stream,
-                                per_thread_default);
+int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, const void* func,
+                        void** args, bool per_thread_default) {
+  if (config == nullptr || (config->numAttrs > 0 && config->attrs == nullptr))
+    return cudaErrorInvalidValue;
+  LaunchConfig ours = config_of(session, config->gridDim, config->blockDim,
+                                config->dynamicSmemBytes, config->stream, per_thread_default);
   // cudaLaunchAttribute and CUlaunchAttribute have the same layout and the same numbers.
   static_assert(sizeof(cudaLaunchAttribute) == sizeof(CUlaunchAttribute));
   ours.attributes = reinterpret_cast<const CUlaunchAttribute*>(config->attrs);
@@ -76,18 +80,20 @@ int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, cons
   return launch_symbol(session, func, ours, args);
 }
 
-// --- Attributes ---------------------------------------------------------------------------------------------
+// --- Attributes
+// ---------------------------------------------------------------------------------------------
 
 namespace {
 
-// All attributes of a function in one answer, kept for good: they don't change, and what the program sets of them it
-// is told by the setter.
+// All attributes of a function in one answer, kept for good: they don't change, and what the
+// program sets of them it is told by the setter.
 int function_attributes(Session& session, const Kernel& kernel, std::vector<int>* out) {
   CachedCall call(session, Opcode::k_farcallFunctionAttributes);
   call.args<schema::FarcallFunctionAttributes>().setFunction(kernel.id);
   rpc::Reply reply = call.wait();
   if (reply.result() != 0) return reply.result();
-  for (const int value : reply.results<schema::FarcallFunctionAttributesResults>().getValues()) out->push_back(value);
+  for (const int value : reply.results<schema::FarcallFunctionAttributesResults>().getValues())
+    out->push_back(value);
   return cudaSuccess;
 }
 
@@ -99,7 +105,9 @@ int cudaFuncGetAttributes(Session& session, cudaFuncAttributes* attr, const void
   if (const int failed = kernel_of(session, func, &kernel)) return failed;
   std::vector<int> values;
   if (const int failed = function_attributes(session, *kernel, &values)) return failed;
-  const auto value = [&](CUfunction_attribute id) { return size_t(id) < values.size() ? values[size_t(id)] : 0; };
+  const auto value = [&](CUfunction_attribute id) {
+    return size_t(id) < values.size() ? values[size_t(id)] : 0;
+  };
   cudaFuncAttributes answer{};
   answer.maxThreadsPerBlock = value(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
   answer.sharedSizeBytes = size_t(value(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES));
@@ -115,7 +123,8 @@ int cudaFuncGetAttributes(Session& session, cudaFuncAttributes* attr, const void
   answer.requiredClusterWidth = value(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH);
   answer.requiredClusterHeight = value(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT);
   answer.requiredClusterDepth = value(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH);
-  answer.clusterSchedulingPolicyPreference = value(CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE);
+  answer.clusterSchedulingPolicyPreference =
+      value(CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE);
   answer.nonPortableClusterSizeAllowed = value(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED);
   *attr = answer;
   return cudaSuccess;
@@ -133,7 +142,8 @@ int cudaFuncSetAttribute(Session& session, const void* func, cudaFuncAttribute a
     args.setValue(value);
     result = call.wait().result();
   }
-  if (result == cudaSuccess) session.forget_cached();  // the function's attributes may be among them
+  if (result == cudaSuccess)
+    session.forget_cached();  // the function's attributes may be among them
   return result;
 }
 
@@ -147,8 +157,9 @@ int cudaFuncSetCacheConfig(Session& session, const void* func, cudaFuncCache cac
   return call.post();
 }
 
-int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session, int* numBlocks, const void* func,
-                                                           int blockSize, size_t dynamicSMemSize,
+int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session, int* numBlocks,
+                                                           const void* func, int blockSize,
+                                                           size_t dynamicSMemSize,
                                                            unsigned int flags) {
   if (numBlocks == nullptr) return cudaErrorInvalidValue;
   Kernel* kernel = nullptr;
@@ -160,14 +171,16 @@ int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session, int
   args.setSharedBytes(dynamicSMemSize);
   args.setFlags(flags);
   rpc::Reply reply = call.wait();
-  if (reply.result() == cudaSuccess) *numBlocks = reply.results<schema::FarcallOccupancyResults>().getBlocks();
+  if (reply.result() == cudaSuccess)
+    *numBlocks = reply.results<schema::FarcallOccupancyResults>().getBlocks();
   return reply.result();
 }
 
-int cudaOccupancyMaxActiveBlocksPerMultiprocessor(Session& session, int* numBlocks, const void* func, int blockSize,
+int cudaOccupancyMaxActiveBlocksPerMultiprocessor(Session& session, int* numBlocks,
+                                                  const void* func, int blockSize,
                                                   size_t dynamicSMemSize) {
-  return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(session, numBlocks, func, blockSize, dynamicSMemSize,
-                                                                0);
+  return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(session, numBlocks, func, blockSize,
+                                                                dynamicSMemSize, 0);
 }
 
 int cudaGetKernel(Session& session, cudaKernel_t* kernelPtr, const void* entryFuncAddr) {
@@ -210,18 +223,21 @@ int cudaFuncGetParamInfo(Session& session, const void* func, size_t paramIndex, 
 
 }  // namespace farcall::client::runtime
 
-// --- Called by nvcc's host code around <<<...>>>; declared in crt/host_runtime.h --------------------------------
+// --- Called by nvcc's host code around <<<...>>>; declared in crt/host_runtime.h
+// --------------------------------
 
 using namespace farcall::client;  // NOLINT(google-build-using-namespace): exported C names follow
 
 extern "C" {
 
-FARCALL_API unsigned __cudaPushCallConfiguration(dim3 gridDim, dim3 blockDim, size_t sharedMem, cudaStream_t stream) {
+FARCALL_API unsigned __cudaPushCallConfiguration(dim3 gridDim, dim3 blockDim, size_t sharedMem,
+                                                 cudaStream_t stream) {
   runtime::call_configurations().push_back({gridDim, blockDim, sharedMem, stream});
   return 0;
 }
 
-FARCALL_API cudaError_t __cudaPopCallConfiguration(dim3* gridDim, dim3* blockDim, size_t* sharedMem, void* stream) {
+FARCALL_API cudaError_t __cudaPopCallConfiguration(dim3* gridDim, dim3* blockDim, size_t* sharedMem,
+                                                   void* stream) {
   auto& stack = runtime::call_configurations();
   if (stack.empty()) return cudaErrorMissingConfiguration;
   const auto& top = stack.back();
@@ -239,17 +255,20 @@ FARCALL_API cudaError_t __cudaGetKernel(cudaKernel_t* kernelPtr, const void* ent
   });
 }
 
-FARCALL_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim, void** args,
-                                           size_t sharedMem, cudaStream_t stream) {
+FARCALL_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim,
+                                           void** args, size_t sharedMem, cudaStream_t stream) {
   return enter<cudaError_t>(rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
-    return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream, false);
+    return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream,
+                                     false);
   });
 }
 
-FARCALL_API cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim, void** args,
-                                                size_t sharedMem, cudaStream_t stream) {
+FARCALL_API cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim,
+                                                void** args, size_t sharedMem,
+                                                cudaStream_t stream) {
   return enter<cudaError_t>(rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
-    return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream, true);
+    return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream,
+                                     true);
   });
 }
 

@@ -25,24 +25,34 @@ HandleId default_stream(Session& session, bool per_thread_default) {
 // False: no such kind.
 bool direction_from(cudaMemcpyKind kind, const void* dst, const void* src, Direction* out) {
   switch (kind) {
-    case cudaMemcpyHostToHost: *out = Direction::kHostToHost; return true;
-    case cudaMemcpyHostToDevice: *out = Direction::kHostToDevice; return true;
-    case cudaMemcpyDeviceToHost: *out = Direction::kDeviceToHost; return true;
-    case cudaMemcpyDeviceToDevice: *out = Direction::kDeviceToDevice; return true;
-    case cudaMemcpyDefault: *out = classify(address_of(dst), address_of(src)); return true;
+    case cudaMemcpyHostToHost:
+      *out = Direction::kHostToHost;
+      return true;
+    case cudaMemcpyHostToDevice:
+      *out = Direction::kHostToDevice;
+      return true;
+    case cudaMemcpyDeviceToHost:
+      *out = Direction::kDeviceToHost;
+      return true;
+    case cudaMemcpyDeviceToDevice:
+      *out = Direction::kDeviceToDevice;
+      return true;
+    case cudaMemcpyDefault:
+      *out = classify(address_of(dst), address_of(src));
+      return true;
   }
   return false;
 }
 
-int copy_linear(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind, HandleId stream,
-                bool async) {
+int copy_linear(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind,
+                HandleId stream, bool async) {
   Direction direction;
   if (!direction_from(kind, dst, src, &direction)) return cudaErrorInvalidMemcpyDirection;
   return copy(session, direction, address_of(dst), address_of(src), count, stream, async);
 }
 
-int copy_pitched(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch, size_t width,
-                 size_t height, cudaMemcpyKind kind, HandleId stream) {
+int copy_pitched(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch,
+                 size_t width, size_t height, cudaMemcpyKind kind, HandleId stream) {
   Direction direction;
   if (!direction_from(kind, dst, src, &direction)) return cudaErrorInvalidMemcpyDirection;
   if (width > dpitch || width > spitch) return cudaErrorInvalidPitchValue;
@@ -58,7 +68,8 @@ int copy_pitched(Session& session, void* dst, size_t dpitch, const void* src, si
 
 }  // namespace
 
-// --- Allocation ---------------------------------------------------------------------------------------------
+// --- Allocation
+// ---------------------------------------------------------------------------------------------
 
 int cudaMalloc(Session& session, void** devPtr, size_t size) {
   if (devPtr == nullptr) return cudaErrorInvalidValue;
@@ -87,7 +98,8 @@ int cudaMalloc3D(Session& session, cudaPitchedPtr* pitchedDevPtr, cudaExtent ext
   if (pitchedDevPtr == nullptr) return cudaErrorInvalidValue;
   void* pointer = nullptr;
   size_t pitch = 0;
-  const int result = cudaMallocPitch(session, &pointer, &pitch, extent.width, extent.height * extent.depth);
+  const int result =
+      cudaMallocPitch(session, &pointer, &pitch, extent.width, extent.height * extent.depth);
   if (result == cudaSuccess) *pitchedDevPtr = {pointer, pitch, extent.width, extent.height};
   return result;
 }
@@ -97,7 +109,9 @@ int cudaFree(Session& session, void* devPtr) { return deallocate(session, addres
 int cudaHostAlloc(Session& session, void** pHost, size_t size, unsigned int flags) {
   return allocate_host(session, pHost, size, flags);  // cudaHostAlloc* are CU_MEMHOSTALLOC_*
 }
-int cudaMallocHost(Session& session, void** ptr, size_t size) { return allocate_host(session, ptr, size, 0); }
+int cudaMallocHost(Session& session, void** ptr, size_t size) {
+  return allocate_host(session, ptr, size, 0);
+}
 int cudaFreeHost(Session& session, void* ptr) { return free_host(session, ptr); }
 int cudaHostRegister(Session& session, void* ptr, size_t size, unsigned int flags) {
   return register_host(session, ptr, size, flags);  // cudaHostRegister* are CU_MEMHOSTREGISTER_*
@@ -106,14 +120,16 @@ int cudaHostUnregister(Session& session, void* ptr) { return unregister_host(ses
 
 int cudaHostGetFlags(Session&, unsigned int* pFlags, void* pHost) {
   const auto known = program().allocations.find(address_of(pHost));
-  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice) return cudaErrorInvalidValue;
+  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice)
+    return cudaErrorInvalidValue;
   *pFlags = known->flags;
   return cudaSuccess;
 }
 
 int cudaPointerGetAttributes(Session&, cudaPointerAttributes* attributes, const void* ptr) {
   if (attributes == nullptr) return cudaErrorInvalidValue;
-  // Zeroed, not initialised: the type has reserved fields. Memory that CUDA does not know is no error.
+  // Zeroed, not initialised: the type has reserved fields. Memory that CUDA does not know is no
+  // error.
   std::memset(attributes, 0, sizeof *attributes);
   const auto known = program().allocations.find(address_of(ptr));
   attributes->type = cudaMemoryTypeUnregistered;
@@ -133,26 +149,30 @@ int cudaPointerGetAttributes(Session&, cudaPointerAttributes* attributes, const 
   return cudaSuccess;
 }
 
-// --- Copies -------------------------------------------------------------------------------------------------
+// --- Copies
+// -------------------------------------------------------------------------------------------------
 
 int cudaMemcpy(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind,
                bool per_thread_default) {
-  return copy_linear(session, dst, src, count, kind, default_stream(session, per_thread_default), false);
+  return copy_linear(session, dst, src, count, kind, default_stream(session, per_thread_default),
+                     false);
 }
 
 int cudaMemcpyAsync(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind,
                     cudaStream_t stream, bool per_thread_default) {
-  return copy_linear(session, dst, src, count, kind, stream_id(session, stream, per_thread_default), true);
+  return copy_linear(session, dst, src, count, kind, stream_id(session, stream, per_thread_default),
+                     true);
 }
 
-int cudaMemcpy2D(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch, size_t width,
-                 size_t height, cudaMemcpyKind kind, bool per_thread_default) {
+int cudaMemcpy2D(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch,
+                 size_t width, size_t height, cudaMemcpyKind kind, bool per_thread_default) {
   return copy_pitched(session, dst, dpitch, src, spitch, width, height, kind,
                       default_stream(session, per_thread_default));
 }
 
-int cudaMemcpy2DAsync(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch, size_t width,
-                      size_t height, cudaMemcpyKind kind, cudaStream_t stream, bool per_thread_default) {
+int cudaMemcpy2DAsync(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch,
+                      size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream,
+                      bool per_thread_default) {
   return copy_pitched(session, dst, dpitch, src, spitch, width, height, kind,
                       stream_id(session, stream, per_thread_default));
 }
@@ -161,9 +181,11 @@ namespace {
 
 int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream) {
   if (p == nullptr) return cudaErrorInvalidValue;
-  if (p->srcArray != nullptr || p->dstArray != nullptr) return cudaErrorNotSupported;  // needs the element size
+  if (p->srcArray != nullptr || p->dstArray != nullptr)
+    return cudaErrorNotSupported;  // needs the element size
   Direction direction;
-  if (!direction_from(p->kind, p->dstPtr.ptr, p->srcPtr.ptr, &direction)) return cudaErrorInvalidMemcpyDirection;
+  if (!direction_from(p->kind, p->dstPtr.ptr, p->srcPtr.ptr, &direction))
+    return cudaErrorInvalidMemcpyDirection;
   const auto side = [](const cudaPitchedPtr& memory, const cudaPos& pos) {
     Side made;
     made.pitch_bytes = memory.pitch;
@@ -176,7 +198,8 @@ int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream) {
 }
 
 // Copies to and from a variable: the symbol is resolved here, then it is an ordinary copy.
-int symbol_address(Session& session, const void* symbol, size_t count, size_t offset, uint64_t* address) {
+int symbol_address(Session& session, const void* symbol, size_t count, size_t offset,
+                   uint64_t* address) {
   uint64_t bytes = 0;
   if (const int failed = variable_of(session, symbol, address, &bytes)) return failed;
   if (offset > bytes || count > bytes - offset) return cudaErrorInvalidValue;
@@ -184,9 +207,10 @@ int symbol_address(Session& session, const void* symbol, size_t count, size_t of
   return cudaSuccess;
 }
 
-int copy_to_symbol(Session& session, const void* symbol, const void* src, size_t count, size_t offset,
-                   cudaMemcpyKind kind, HandleId stream, bool async) {
-  if (kind != cudaMemcpyHostToDevice && kind != cudaMemcpyDeviceToDevice && kind != cudaMemcpyDefault) {
+int copy_to_symbol(Session& session, const void* symbol, const void* src, size_t count,
+                   size_t offset, cudaMemcpyKind kind, HandleId stream, bool async) {
+  if (kind != cudaMemcpyHostToDevice && kind != cudaMemcpyDeviceToDevice &&
+      kind != cudaMemcpyDefault) {
     return cudaErrorInvalidMemcpyDirection;
   }
   uint64_t address = 0;
@@ -194,19 +218,23 @@ int copy_to_symbol(Session& session, const void* symbol, const void* src, size_t
   const bool from_device = kind == cudaMemcpyDefault
                                ? classify(0, address_of(src)) == Direction::kDeviceToHost
                                : kind == cudaMemcpyDeviceToDevice;
-  return copy(session, direction_of(true, from_device), address, address_of(src), count, stream, async);
+  return copy(session, direction_of(true, from_device), address, address_of(src), count, stream,
+              async);
 }
 
 int copy_from_symbol(Session& session, void* dst, const void* symbol, size_t count, size_t offset,
                      cudaMemcpyKind kind, HandleId stream, bool async) {
-  if (kind != cudaMemcpyDeviceToHost && kind != cudaMemcpyDeviceToDevice && kind != cudaMemcpyDefault) {
+  if (kind != cudaMemcpyDeviceToHost && kind != cudaMemcpyDeviceToDevice &&
+      kind != cudaMemcpyDefault) {
     return cudaErrorInvalidMemcpyDirection;
   }
   uint64_t address = 0;
   if (const int failed = symbol_address(session, symbol, count, offset, &address)) return failed;
-  const bool to_device = kind == cudaMemcpyDefault ? classify(address_of(dst), 0) == Direction::kHostToDevice
-                                                   : kind == cudaMemcpyDeviceToDevice;
-  return copy(session, direction_of(to_device, true), address_of(dst), address, count, stream, async);
+  const bool to_device = kind == cudaMemcpyDefault
+                             ? classify(address_of(dst), 0) == Direction::kHostToDevice
+                             : kind == cudaMemcpyDeviceToDevice;
+  return copy(session, direction_of(to_device, true), address_of(dst), address, count, stream,
+              async);
 }
 
 }  // namespace
@@ -215,31 +243,35 @@ int cudaMemcpy3D(Session& session, const cudaMemcpy3DParms* p, bool per_thread_d
   return copy_3d(session, p, default_stream(session, per_thread_default));
 }
 
-int cudaMemcpy3DAsync(Session& session, const cudaMemcpy3DParms* p, cudaStream_t stream, bool per_thread_default) {
+int cudaMemcpy3DAsync(Session& session, const cudaMemcpy3DParms* p, cudaStream_t stream,
+                      bool per_thread_default) {
   return copy_3d(session, p, stream_id(session, stream, per_thread_default));
 }
 
-int cudaMemcpyToSymbol(Session& session, const void* symbol, const void* src, size_t count, size_t offset,
-                       cudaMemcpyKind kind, bool per_thread_default) {
-  return copy_to_symbol(session, symbol, src, count, offset, kind, default_stream(session, per_thread_default), false);
+int cudaMemcpyToSymbol(Session& session, const void* symbol, const void* src, size_t count,
+                       size_t offset, cudaMemcpyKind kind, bool per_thread_default) {
+  return copy_to_symbol(session, symbol, src, count, offset, kind,
+                        default_stream(session, per_thread_default), false);
 }
 
-int cudaMemcpyToSymbolAsync(Session& session, const void* symbol, const void* src, size_t count, size_t offset,
-                            cudaMemcpyKind kind, cudaStream_t stream, bool per_thread_default) {
-  return copy_to_symbol(session, symbol, src, count, offset, kind, stream_id(session, stream, per_thread_default),
-                        true);
+int cudaMemcpyToSymbolAsync(Session& session, const void* symbol, const void* src, size_t count,
+                            size_t offset, cudaMemcpyKind kind, cudaStream_t stream,
+                            bool per_thread_default) {
+  return copy_to_symbol(session, symbol, src, count, offset, kind,
+                        stream_id(session, stream, per_thread_default), true);
 }
 
-int cudaMemcpyFromSymbol(Session& session, void* dst, const void* symbol, size_t count, size_t offset,
-                         cudaMemcpyKind kind, bool per_thread_default) {
-  return copy_from_symbol(session, dst, symbol, count, offset, kind, default_stream(session, per_thread_default),
-                          false);
+int cudaMemcpyFromSymbol(Session& session, void* dst, const void* symbol, size_t count,
+                         size_t offset, cudaMemcpyKind kind, bool per_thread_default) {
+  return copy_from_symbol(session, dst, symbol, count, offset, kind,
+                          default_stream(session, per_thread_default), false);
 }
 
-int cudaMemcpyFromSymbolAsync(Session& session, void* dst, const void* symbol, size_t count, size_t offset,
-                              cudaMemcpyKind kind, cudaStream_t stream, bool per_thread_default) {
-  return copy_from_symbol(session, dst, symbol, count, offset, kind, stream_id(session, stream, per_thread_default),
-                          true);
+int cudaMemcpyFromSymbolAsync(Session& session, void* dst, const void* symbol, size_t count,
+                              size_t offset, cudaMemcpyKind kind, cudaStream_t stream,
+                              bool per_thread_default) {
+  return copy_from_symbol(session, dst, symbol, count, offset, kind,
+                          stream_id(session, stream, per_thread_default), true);
 }
 
 int cudaGetSymbolAddress(Session& session, void** devPtr, const void* symbol) {

@@ -1,4 +1,5 @@
-// The entry points that nvcc's host code calls before main() and at exit, and the look-ups behind every launch.
+// The entry points that nvcc's host code calls before main() and at exit, and the look-ups behind
+// every launch.
 #include "client/runtime/registration.h"
 
 #include <driver_types.h>
@@ -45,10 +46,12 @@ struct Registry {
   std::shared_mutex mutex;
   std::unordered_map<const void*, std::unique_ptr<HostFunction>> functions;
   std::unordered_map<const void*, HostVariable> variables;
-  std::atomic<uint64_t> epoch{1};  // grows when something is unregistered: thread caches are stale then
+  std::atomic<uint64_t> epoch{
+      1};  // grows when something is unregistered: thread caches are stale then
 };
 Registry& registry() {
-  static Registry* const instance = new Registry;  // leaked: symbols are unregistered after static destructors
+  static Registry* const instance =
+      new Registry;  // leaked: symbols are unregistered after static destructors
   return *instance;
 }
 
@@ -60,7 +63,9 @@ struct SymbolCache {
   };
   uint64_t epoch = 0;
   std::array<Slot, 64> slots;
-  Slot& slot(const void* symbol) { return slots[(reinterpret_cast<uintptr_t>(symbol) >> 4) % slots.size()]; }
+  Slot& slot(const void* symbol) {
+    return slots[(reinterpret_cast<uintptr_t>(symbol) >> 4) % slots.size()];
+  }
 };
 thread_local SymbolCache symbol_cache;
 
@@ -131,7 +136,8 @@ int variable_of(Session& session, const void* symbol, uint64_t* address, uint64_
     return cudaErrorNotSupported;
   }
   if (const int failed = load(session, *variable.fat_binary)) return failed;
-  const int result = variable.fat_binary->module->variable(session, variable.name, false, address, bytes);
+  const int result =
+      variable.fat_binary->module->variable(session, variable.name, false, address, bytes);
   return result == CUDA_ERROR_NOT_FOUND ? int(cudaErrorInvalidSymbol) : result;
 }
 
@@ -164,16 +170,19 @@ void unregister(FatBinary* fat_binary) {
     registry().epoch.fetch_add(1, std::memory_order_release);
   }
   Session* session = session_if_connected();
-  if (session != nullptr && fat_binary->module != nullptr) Module::unload(*session, fat_binary->module);
+  if (session != nullptr && fat_binary->module != nullptr)
+    Module::unload(*session, fat_binary->module);
   delete fat_binary;
 }
 
 }  // namespace
 }  // namespace farcall::client::runtime
 
-// --- Called by nvcc's host code; declared in crt/host_runtime.h --------------------------------------------------
+// --- Called by nvcc's host code; declared in crt/host_runtime.h
+// --------------------------------------------------
 
-using namespace farcall::client::runtime;  // NOLINT(google-build-using-namespace): exported C names follow
+using namespace farcall::client::runtime;  // NOLINT(google-build-using-namespace): exported C names
+                                           // follow
 
 extern "C" {
 
@@ -189,17 +198,19 @@ FARCALL_API void __cudaUnregisterFatBinary(void** fatCubinHandle) {
   if (fatCubinHandle != nullptr) unregister(fat_binary_of(fatCubinHandle));
 }
 
-FARCALL_API void __cudaRegisterFunction(void** fatCubinHandle, const char* hostFun, char*, const char* deviceName, int,
-                                        void*, void*, void*, void*, int*) {
+FARCALL_API void __cudaRegisterFunction(void** fatCubinHandle, const char* hostFun, char*,
+                                        const char* deviceName, int, void*, void*, void*, void*,
+                                        int*) {
   register_function(fat_binary_of(fatCubinHandle), hostFun, deviceName);
 }
 
-FARCALL_API void __cudaRegisterVar(void** fatCubinHandle, char* hostVar, char*, const char* deviceName, int, size_t,
-                                   int, int) {
+FARCALL_API void __cudaRegisterVar(void** fatCubinHandle, char* hostVar, char*,
+                                   const char* deviceName, int, size_t, int, int) {
   register_variable(fat_binary_of(fatCubinHandle), hostVar, deviceName, false);
 }
 
-FARCALL_API void __cudaRegisterHostVar(void** fatCubinHandle, const char* deviceName, char* hostVar, size_t) {
+FARCALL_API void __cudaRegisterHostVar(void** fatCubinHandle, const char* deviceName, char* hostVar,
+                                       size_t) {
   register_variable(fat_binary_of(fatCubinHandle), hostVar, deviceName, false);
 }
 

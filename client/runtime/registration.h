@@ -1,5 +1,5 @@
-// What nvcc's host code registers before main(): fat binaries, and for each kernel and variable the host symbol that
-// stands for it. Nothing is loaded until a symbol is first used.
+// What nvcc's host code registers before main(): fat binaries, and for each kernel and variable the
+// host symbol that stands for it. Nothing is loaded until a symbol is first used.
 #pragma once
 
 #include <cstdint>
