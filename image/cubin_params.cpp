@@ -19,14 +19,13 @@ constexpr uint8_t kOtherManaged = 0x04;  // st_other of a __managed__ variable
 constexpr uint8_t kFormatHalfword = 3, kFormatSized = 4;
 
 enum Attribute : uint8_t {
-  kMaxThreads = 0x05,  // 3 x u32
-  kParamBank = 0x0a,   // u32 symbol, u16 base, u16 size
-  kFrameSize = 0x11,   // u32 symbol, u32 bytes
-  kParamInfo = 0x17,   // u32 index, u16 ordinal, u16 offset, u32 with the size in bits 18-31
-  kParamBytes = 0x19,  // the value itself
-  kRegisters = 0x2f,   // u32 symbol, u32 count
-  kParamInfoWide =
-      0x45,  // as kParamInfo, with a plain u32 size; as soon as parameters exceed 4 KiB
+  kMaxThreads = 0x05,     // 3 x u32
+  kParamBank = 0x0a,      // u32 symbol, u16 base, u16 size
+  kFrameSize = 0x11,      // u32 symbol, u32 bytes
+  kParamInfo = 0x17,      // u32 index, u16 ordinal, u16 offset, u32 with the size in bits 18-31
+  kParamBytes = 0x19,     // the value itself
+  kRegisters = 0x2f,      // u32 symbol, u32 count
+  kParamInfoWide = 0x45,  // as kParamInfo, the size in bits 0-15; once parameters exceed 4 KiB
 };
 
 constexpr std::string_view kInfoPrefix = ".nv.info.";
@@ -63,7 +62,7 @@ Status add_param(Kernel& kernel, const Record& record) {
   const auto ordinal = load<uint16_t>(record.data, 4);
   const auto offset = load<uint16_t>(record.data, 6);
   const auto word = load<uint32_t>(record.data, 8);
-  const uint32_t size = record.attribute == kParamInfo ? word >> 18 : word;
+  const uint32_t size = record.attribute == kParamInfo ? word >> 18 : word & 0xffff;
   if (ordinal >= kParamsMax || !fits(offset, size, kParamBytesMax)) {
     return corrupt("cubin: kernel {} has parameter {} of {} bytes at {}", kernel.name, ordinal,
                    size, offset);

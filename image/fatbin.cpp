@@ -126,6 +126,13 @@ Result<Entry> read_entry_at(Bytes container, uint64_t offset) {
 }
 
 Result<std::vector<std::byte>> unzstd(const Entry& entry) {
+  // The frame usually says its size too: then a forged header costs no memory.
+  const auto told = ZSTD_getFrameContentSize(entry.stored.data(), entry.stored.size());
+  const bool known = told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR;
+  if (known && told != entry.uncompressed_bytes) {
+    return corrupt("fat binary: zstd payload for sm_{} holds {} bytes, its header said {}",
+                   entry.sm, told, entry.uncompressed_bytes);
+  }
   std::vector<std::byte> out(entry.uncompressed_bytes);
   const size_t size =
       ZSTD_decompress(out.data(), out.size(), entry.stored.data(), entry.stored.size());
@@ -140,6 +147,10 @@ Result<std::vector<std::byte>> unzstd(const Entry& entry) {
 }
 
 Result<std::vector<std::byte>> unlz4(const Entry& entry) {
+  if (entry.uncompressed_bytes / kLz4RatioMax > entry.stored.size()) {
+    return corrupt("fat binary: {} bytes of LZ4 for sm_{} cannot become {}", entry.stored.size(),
+                   entry.sm, entry.uncompressed_bytes);
+  }
   std::vector<std::byte> out(entry.uncompressed_bytes);
   if (!lz4_decompress(entry.stored, out)) {
     return corrupt("fat binary: LZ4 payload of {} bytes for sm_{} is corrupt", entry.stored.size(),

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -76,7 +77,10 @@ class Container {
   static Result<Container> at(const void* pointer);
 
   Bytes bytes() const { return bytes_; }  // exactly the container
-  const std::vector<Entry>& entries() const { return entries_; }
+  const std::vector<Entry>& entries() const& { return entries_; }
+  std::vector<Entry> entries() && {
+    return std::move(entries_);
+  }  // for (... : Container::parse().take().entries())
 
  private:
   Bytes bytes_;
