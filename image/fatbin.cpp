@@ -18,8 +18,7 @@ constexpr uint32_t kContainerMagic = 0xba55ed50;
 constexpr uint16_t kContainerVersion = 1;
 constexpr size_t kContainerHeaderBytes = 16;
 constexpr size_t kEntryHeaderBytes = 64;
-// The container ends in entries that are aligned like this; anything shorter than a header at its
-// end is padding.
+constexpr uint64_t kLz4RatioMax = 255;  // the longest run costs a byte for each 255 it makes
 constexpr uint64_t kFlagLz4 = 0x2000, kFlagZstd = 0x8000;
 constexpr uint64_t kFlagArchitecture = 0x100000, kFlagFamily = 0x200000;  // sm_90a, sm_100f
 
