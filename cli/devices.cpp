@@ -18,7 +18,7 @@ struct Driver {
   decltype(&::cuGetErrorName) error_name;
   decltype(&::cuDeviceGetCount) count;
   decltype(&::cuDeviceGetName) name;
-  decltype(&::cuDeviceTotalMem) total_memory;
+  decltype(&::cuDeviceTotalMem_v2) total_memory;
   decltype(&::cuDeviceGetAttribute) attribute;
   decltype(&::cuDeviceGetPCIBusId) bus_id;
 

@@ -1,21 +1,31 @@
 #include "cli/doctor.h"
 
 #include <fmt/format.h>
+#include <kj/exception.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "base/clock.h"
 #include "cli/elf_dynamic.h"
+#include "rpc/hello.h"
+#include "transport/connect.h"
+#include "transport/url.h"
 
 namespace farcall::cli {
 namespace fs = std::filesystem;
 namespace {
+
+// Enough for a slow network; a person is waiting.
+constexpr std::chrono::seconds kServerWait{5};
 
 Finding good(std::string what) { return {true, std::move(what), ""}; }
 Finding bad(std::string what, std::string mend) {
@@ -56,6 +66,31 @@ void check_needed(const ElfDynamic& elf, const InstallPaths& paths,
           "-cudart static"));
     }
   }
+}
+
+std::vector<Finding> check_answer(const std::string& name, rpc::HelloAnswer answer) {
+  if (!answer.accepted()) {
+    return {bad(fmt::format("{} refused: {}", name, answer.problem),
+                "if the versions differ, install the same release on both sides; else see the "
+                "server's log")};
+  }
+  const rpc::schema::Accepted::Reader accepted = answer.reader();
+  std::vector<Finding> findings = {
+      good(fmt::format("server at {}: Farcall {}, {}, CUDA {}.{}, {} device(s)", name,
+                       accepted.getFarcallVersion().cStr(), accepted.getDevice().cStr(),
+                       accepted.getDriverVersion() / 1000, accepted.getDriverVersion() % 1000 / 10,
+                       accepted.getDevices().size()))};
+  if (accepted.getDevices().size() == 0) {
+    findings.push_back(
+        bad("the server has no device", "look at CUDA_VISIBLE_DEVICES and nvidia-smi there"));
+  }
+  if (accepted.getRuntimeVersion() == 0) {
+    findings.push_back(
+        bad(fmt::format("the server has no CUDA runtime: {}", accepted.getRuntimeProblem().cStr()),
+            "install libcudart.so there (NVIDIA's CUDA toolkit or its wheel nvidia-cuda-runtime); "
+            "until then only programs with a static runtime work"));
+  }
+  return findings;
 }
 
 }  // namespace
@@ -117,11 +152,37 @@ std::vector<Finding> check_program(const std::string& program, const InstallPath
   return findings;
 }
 
-int diagnose(const ServerChoice&, const std::string& program, const InstallPaths& paths) {
+std::vector<Finding> check_server(const ServerChoice& server) {
+  const std::string name = fmt::format("{} (from {})", server.url, server.source);
+  const Result<transport::Url> url = transport::parse_url(server.url);
+  if (!url)
+    return {
+        bad(fmt::format("{} is no URL of a server", name), "use tcp://HOST:PORT or unix:///PATH")};
+  const Deadline deadline = Deadline::after(kServerWait);
+  Result<std::unique_ptr<transport::Channel>> channel = transport::connect(*url, kServerWait);
+  if (!channel) {
+    return {bad(fmt::format("no server at {}: {}", name, to_string(channel.status())),
+                "start one on the GPU's machine: gpu-server --listen URL (or here, without a GPU: "
+                "gpu-server "
+                "--softgpu); or name another with --server, FARCALL_SERVER or 'server' in " +
+                    config_path().string())};
+  }
+  try {
+    return check_answer(name, rpc::say_hello(
+                                  **channel, [](auto) {}, deadline));
+  } catch (const kj::Exception& exception) {
+    return {bad(fmt::format("{} answered something unreadable: {}", name,
+                            exception.getDescription().cStr()),
+                "is it a gpu-server? Use the same release on both sides")};
+  }
+}
+
+int diagnose(const ServerChoice& server, const std::string& program, const InstallPaths& paths) {
   std::vector<Finding> findings = check_installation(paths);
   const auto add = [&findings](std::vector<Finding> more) {
     findings.insert(findings.end(), more.begin(), more.end());
   };
+  add(check_server(server));
   if (!program.empty()) add(check_program(program, paths));
   bool all_good = true;
   for (const Finding& finding : findings) {

@@ -89,7 +89,8 @@ int main(int argc, char** argv) {
   CLI::App* version = app.add_subcommand("version", "print the version");
 
   try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them last first
+    app.parse(std::vector<std::string>(arguments.rbegin(),
+                                       arguments.rend()));  // CLI11 takes them last first
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? EXIT_SUCCESS : kExitUsage;
