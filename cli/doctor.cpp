@@ -161,7 +161,9 @@ std::vector<Finding> check_server(const ServerChoice& server) {
   const Deadline deadline = Deadline::after(kServerWait);
   Result<std::unique_ptr<transport::Channel>> channel = transport::connect(*url, kServerWait);
   if (!channel) {
-    return {bad(fmt::format("no server at {}: {}", name, to_string(channel.status())),
+    return {bad(fmt::format("no server at {}: {}", name,
+                            channel.status() == Status::kTimeout ? "nobody answers"
+                                                                 : "it can not be reached"),
                 "start one on the GPU's machine: gpu-server --listen URL (or here, without a GPU: "
                 "gpu-server "
                 "--softgpu); or name another with --server, FARCALL_SERVER or 'server' in " +
