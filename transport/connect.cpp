@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "transport/socket_channel.h"
 
@@ -116,6 +117,9 @@ Result<std::unique_ptr<Channel>> connect_unix(const Url& url, Deadline deadline,
 
 Result<std::unique_ptr<Channel>> connect(const Url& url, std::chrono::nanoseconds timeout,
                                          const ChannelOptions& options) {
+  if (fault::hit("transport.connect")) {
+    return refuse(url, Status::kDisconnected, "it fails on purpose");
+  }
   const Deadline deadline = Deadline::after(timeout);
   try {
     return url.kind == Url::Kind::kTcp ? connect_tcp(url, deadline, options)

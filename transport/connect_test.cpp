@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
 #include "transport/listener.h"
 
 namespace farcall::transport {
@@ -114,6 +115,27 @@ TEST(Connect, TcpSocketsAreSetUpForSmallMessages) {
     ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, algorithm, &size), 0);
     EXPECT_STRNE(algorithm, "bbr");
   }
+}
+
+TEST(Faults, ConnectSendAndReceiveFailOnPurpose) {
+  auto listener = listen(*parse_url("tcp://127.0.0.1:0"));
+  ASSERT_TRUE(listener.ok());
+  {
+    const fault::Armed armed("transport.connect@1");
+    EXPECT_EQ(connect((*listener)->url(), 5s).status(), Status::kDisconnected);
+  }
+  auto near = connect((*listener)->url(), 5s);
+  auto far = (*listener)->accept(Deadline::after(5s));
+  ASSERT_TRUE(near.ok() && far.ok());
+  const fault::Armed armed("transport.send@2,transport.receive@2");
+  std::byte byte[1] = {};
+  EXPECT_EQ(send_bytes(**near, byte), Status::kOk);
+  EXPECT_EQ((*far)->receive(byte).status(), Status::kOk);
+  EXPECT_EQ(send_bytes(**near, byte), Status::kDisconnected);
+  EXPECT_EQ(send_bytes(**near, byte), Status::kDisconnected);  // and stays so
+  EXPECT_EQ(send_bytes(**far, byte), Status::kOk);
+  EXPECT_EQ((*near)->receive(byte).status(), Status::kDisconnected);
+  EXPECT_EQ((*near)->receive(byte).status(), Status::kDisconnected);
 }
 
 TEST(Adopt, RefusesWhatIsNoConnectedStreamSocket) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/fault.h"
 #include "base/log.h"
 
 namespace farcall::transport {
@@ -104,7 +105,7 @@ int SocketChannel::send_all(std::span<const iovec> pieces, std::span<std::byte> 
 Status SocketChannel::send(std::span<const iovec> pieces) {
   if (sending_ended()) return Status::kDisconnected;
   size_t sent = 0;
-  const int error = send_all(pieces, {}, sent);
+  const int error = fault::hit("transport.send") ? ECONNRESET : send_all(pieces, {}, sent);
   return error == 0 ? Status::kOk : end_sending(error);
 }
 
@@ -160,6 +161,7 @@ Result<size_t> SocketChannel::receive(std::span<std::byte> into, Deadline deadli
       },
       [&] { read = block_until_readable(into, deadline); });
   if (read.would_block()) return Status::kTimeout;
+  if (fault::hit("transport.receive")) read = {-1, ECONNRESET};
   return finish_read(read);
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -416,6 +417,11 @@ TEST_P(ChannelContract, TheDescriptorIsCloseOnExecAndBecomesReadable) {
   const int fd = near().native_handle();
   if (fd < 0) GTEST_SKIP() << "has no descriptor";
   EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+  pollfd poll = {fd, POLLIN, 0};
+  EXPECT_EQ(::poll(&poll, 1, 0), 0);
+  ASSERT_EQ(send_text(far(), "x"), Status::kOk);
+  EXPECT_EQ(::poll(&poll, 1, 5000), 1);
+  EXPECT_EQ(poll.revents, POLLIN);
 }
 
 TEST_P(ChannelContract, AChildAdoptsAnInheritedDescriptor) {

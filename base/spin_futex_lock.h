@@ -1,0 +1,42 @@
+// A lock for very short sections that many threads enter all the time (appending a call to the open
+// batch): it spins a moment, because the holder is done in a few nanoseconds, and then sleeps on a
+// futex, because the holder may have lost its CPU. An uncontended lock and unlock are one atomic
+// instruction each. Use with std::lock_guard. For anything longer than an append, std::mutex says
+// more about you.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace farcall {
+
+class SpinFutexLock {
+ public:
+  SpinFutexLock() = default;
+  SpinFutexLock(const SpinFutexLock&) = delete;
+  SpinFutexLock& operator=(const SpinFutexLock&) = delete;
+
+  void lock() {
+    if (!try_lock()) lock_slowly();
+  }
+  bool try_lock() {
+    uint32_t expected = kFree;
+    return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+  }
+  void unlock() {
+    if (state_.exchange(kFree, std::memory_order_release) == kHeldAndAwaited) wake_one();
+  }
+
+ private:
+  static constexpr uint32_t kFree = 0;
+  static constexpr uint32_t kHeld = 1;
+  static constexpr uint32_t kHeldAndAwaited = 2;  // somebody sleeps, or is about to
+
+  void lock_slowly();
+  void wake_one();
+
+  std::atomic<uint32_t> state_ = kFree;
+};
+
+}  // namespace farcall
