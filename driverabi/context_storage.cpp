@@ -10,7 +10,9 @@ constexpr size_t kCapacityMin = 64;  // a process has a handful of runtime copie
 
 }  // namespace
 
-ContextStorage::ContextStorage() : table_(new Table(kCapacityMin)) {}
+ContextStorage::ContextStorage() : table_(new Table(kCapacityMin, nullptr)) {}
+
+ContextStorage::~ContextStorage() { delete table_.load(); }
 
 size_t ContextStorage::hash(CUcontext context, void* key) {
   const auto a = reinterpret_cast<uintptr_t>(context), b = reinterpret_cast<uintptr_t>(key);
@@ -71,7 +73,7 @@ void ContextStorage::rebuild(const std::vector<Entry>& entries) {
 
   sequence_.fetch_add(1);  // odd: readers wait
   if (capacity != table->mask + 1) {
-    table = new Table(capacity);
+    table = new Table(capacity, std::unique_ptr<Table>(table));
   } else {
     for (size_t i = 0; i < capacity; ++i) {
       table->slots[i].context.store(nullptr, std::memory_order_release);

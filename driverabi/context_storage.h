@@ -3,7 +3,7 @@
 // takes no lock and writes nothing. Puts and removals are rare and take a mutex.
 //
 // How: one open-addressed table under a sequence counter that is odd while a writer works; a reader
-// that saw it odd or changed tries again. Tables that were outgrown are leaked, because a reader
+// that saw it odd or changed tries again. Tables that were outgrown are kept, because a reader
 // may still look at them; they double, so all of them together are smaller than the last.
 #pragma once
 
@@ -23,6 +23,7 @@ class ContextStorage {
   using Destructor = void (*)(CUcontext context, void* key, void* value);
 
   ContextStorage();
+  ~ContextStorage();  // only when nobody reads any more; the driver's own is never destroyed
 
   // Replaces what was there, without running its destructor.
   void put(CUcontext context, void* key, void* value, Destructor destructor);
@@ -40,9 +41,11 @@ class ContextStorage {
     Destructor destructor = nullptr;  // read and written under mutex_ only
   };
   struct Table {
-    explicit Table(size_t capacity) : mask(capacity - 1), slots(new Slot[capacity]) {}
+    Table(size_t capacity, std::unique_ptr<Table> outgrown)
+        : mask(capacity - 1), slots(new Slot[capacity]), outgrown(std::move(outgrown)) {}
     const size_t mask;  // capacity - 1, a power of two minus one
-    Slot* const slots;
+    const std::unique_ptr<Slot[]> slots;
+    const std::unique_ptr<Table> outgrown;
   };
   struct Entry {
     CUcontext context;

@@ -23,15 +23,17 @@
 namespace farcall::driverabi {
 namespace {
 
-// Process-wide because C callbacks have nowhere else to look; leaked because they are used after
-// exit() has begun.
-std::atomic<const Hooks*> g_hooks{nullptr};
+// Process-wide because C callbacks have nowhere else to look; nothing here has a destructor,
+// because all of it is used after exit() has begun.
+Hooks g_hooks;
+std::atomic<bool> g_hooks_set{false};
 std::atomic<bool> g_deinitialised{false};
 
 const Hooks& hooks() {
-  const Hooks* hooks = g_hooks.load(std::memory_order_acquire);
-  assert(hooks != nullptr && "set_hooks() comes before get_export_table()");
-  return *hooks;
+  const bool set = g_hooks_set.load(std::memory_order_acquire);
+  assert(set && "set_hooks() comes before get_export_table()");
+  (void)set;
+  return g_hooks;
 }
 
 ContextStorage& storage() {
@@ -350,7 +352,8 @@ void set_hooks(const Hooks& hooks) {
   assert(hooks.primary_context && hooks.current_context && hooks.context_device &&
          hooks.context_id);
   assert(hooks.stream_id && hooks.module_functions && hooks.load_module && hooks.device_identities);
-  g_hooks.store(new Hooks(hooks), std::memory_order_release);
+  g_hooks = hooks;
+  g_hooks_set.store(true, std::memory_order_release);
 }
 
 CUresult get_export_table(const void** out, const CUuuid* id) {

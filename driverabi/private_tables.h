@@ -37,7 +37,7 @@ struct Hooks {
   size_t (*device_identities)(std::span<DeviceIdentity> out) = nullptr;
 };
 
-void set_hooks(const Hooks& hooks);
+void set_hooks(const Hooks& hooks);  // while the library loads, before anything else is called
 
 // cuGetExportTable. A table we do not have gives CUDA_ERROR_INVALID_VALUE and *out = nullptr.
 CUresult get_export_table(const void** out, const CUuuid* id);

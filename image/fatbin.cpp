@@ -7,6 +7,7 @@
 
 #include <zstd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "image/report.h"
@@ -124,25 +125,36 @@ Result<Entry> read_entry_at(Bytes container, uint64_t offset) {
   return entry;
 }
 
+// Decodes with a buffer that grows as content comes: a forged size costs no memory.
 Result<std::vector<std::byte>> unzstd(const Entry& entry) {
-  // The frame usually says its size too: then a forged header costs no memory.
-  const auto told = ZSTD_getFrameContentSize(entry.stored.data(), entry.stored.size());
-  const bool known = told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR;
-  if (known && told != entry.uncompressed_bytes) {
-    return corrupt("fat binary: zstd payload for sm_{} holds {} bytes, its header said {}",
-                   entry.sm, told, entry.uncompressed_bytes);
+  constexpr uint64_t kFirstBytes = 64 << 10;
+  const std::unique_ptr<ZSTD_DStream, size_t (*)(ZSTD_DStream*)> stream(ZSTD_createDStream(),
+                                                                        ZSTD_freeDStream);
+  std::vector<std::byte> content(std::min(entry.uncompressed_bytes, kFirstBytes));
+  ZSTD_inBuffer in{entry.stored.data(), entry.stored.size(), 0};
+  ZSTD_outBuffer out{content.data(), content.size(), 0};
+  for (;;) {
+    const size_t consumed = in.pos, produced = out.pos;
+    const size_t expected = ZSTD_decompressStream(stream.get(), &out, &in);
+    if (ZSTD_isError(expected)) {
+      return corrupt("fat binary: zstd payload for sm_{}: {}", entry.sm,
+                     ZSTD_getErrorName(expected));
+    }
+    if (expected == 0) break;  // the frame is complete
+    if (out.pos == out.size && content.size() < entry.uncompressed_bytes) {
+      content.resize(std::min<uint64_t>(entry.uncompressed_bytes, content.size() * 2));
+      out.dst = content.data();
+      out.size = content.size();
+    } else if (in.pos == consumed && out.pos == produced) {
+      return corrupt("fat binary: zstd payload for sm_{} does not end within {} bytes", entry.sm,
+                     entry.uncompressed_bytes);
+    }
   }
-  std::vector<std::byte> out(entry.uncompressed_bytes);
-  const size_t size =
-      ZSTD_decompress(out.data(), out.size(), entry.stored.data(), entry.stored.size());
-  if (ZSTD_isError(size)) {
-    return corrupt("fat binary: zstd payload for sm_{}: {}", entry.sm, ZSTD_getErrorName(size));
-  }
-  if (size != out.size()) {
+  if (out.pos != entry.uncompressed_bytes) {
     return corrupt("fat binary: zstd payload for sm_{} gave {} bytes, its header said {}", entry.sm,
-                   size, out.size());
+                   out.pos, entry.uncompressed_bytes);
   }
-  return out;
+  return content;
 }
 
 Result<std::vector<std::byte>> unlz4(const Entry& entry) {
