@@ -10,6 +10,7 @@
 #pragma once
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -30,12 +31,16 @@ inline void cpu_pause() {
 #endif
 }
 
-// CPUs that the calling thread may run on; with one, spinning only keeps the other side from
-// running.
+// CPUs that the calling thread may run on.
 inline int usable_cpu_count() {
   cpu_set_t set;
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 2;  // more than 1024 CPUs
   return CPU_COUNT(&set);
+}
+// CPUs of the machine.
+inline int online_cpu_count() {
+  static const long count = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return static_cast<int>(count);
 }
 
 enum class SpinMode : uint8_t {
@@ -61,7 +66,8 @@ struct WaitOptions {
 
 class WaitTuner {
  public:
-  explicit WaitTuner(WaitOptions options = {}) : options_(options) {}
+  explicit WaitTuner(WaitOptions options = {}, int cpu_count = online_cpu_count())
+      : options_(options), alone_(cpu_count < 2) {}
 
   // Waits until `ready()` is true. `block()` is the slow way: it sleeps until woken (or until the
   // caller's own deadline) and its return ends the wait, whatever ready() would say.
@@ -90,12 +96,9 @@ class WaitTuner {
   Arm choose() {
     if (options_.mode == SpinMode::kNever) return kBlock;
     if (options_.mode == SpinMode::kAlways) return kSpin;
-    const bool probe = waits_++ % kProbeEvery == 0;
-    // Programs pin their threads after they start: look again now and then.
-    if (probe) alone_ = usable_cpu_count() < 2;
-    if (alone_) return kBlock;
-    if (average_[kBlock] == 0) return kBlock;
+    if (alone_ || average_[kBlock] == 0) return kBlock;
     if (average_[kSpin] == 0) return kSpin;
+    const bool probe = ++waits_ % kProbeEvery == 0;
     const Arm best = preferred();
     return probe ? other(best) : best;
   }
@@ -130,9 +133,9 @@ class WaitTuner {
   }
 
   WaitOptions options_;
+  bool alone_;
   std::array<uint64_t, 2> average_ = {0, 0};
   uint32_t waits_ = 0;
-  bool alone_ = false;
 };
 
 }  // namespace farcall

@@ -76,7 +76,7 @@ bool make_blocking_cloexec(int fd);
 // After this long without progress a blocked TCP call asks peer_vanished().
 constexpr int kSilentWaitSeconds = 5;
 // Below 256 KiB bulk throughput falls to a half, above 1 MiB it stays flat
-// (bench/transport_bench.cpp --buffer).
+// (bench/transport_bench.cpp --socket-buffer).
 constexpr int kSocketBufferBytes = 1 << 20;
 
 }  // namespace farcall::transport
