@@ -1,5 +1,6 @@
 // Sleeping on a word of memory, for the few places that need less than a mutex and a condition
-// variable: a lock that spins first, a waiter that lives on a stack.
+// variable: a lock that spins first, a waiter that lives on a stack. Not std::atomic::wait:
+// libstdc++ calls sched_yield in it, which costs time slices next to a busy neighbour.
 #pragma once
 
 #include <linux/futex.h>

@@ -6,7 +6,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+
+#include "base/clock.h"
 
 namespace farcall {
 
@@ -17,23 +20,28 @@ class SpinFutexLock {
   SpinFutexLock& operator=(const SpinFutexLock&) = delete;
 
   void lock() {
-    if (!try_lock()) lock_slowly();
+    if (!try_lock()) lock_slowly(Deadline::never());
   }
   bool try_lock() {
     uint32_t expected = kFree;
     return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
                                           std::memory_order_relaxed);
   }
+  bool try_lock_for(std::chrono::nanoseconds wait) {
+    return try_lock() || lock_slowly(Deadline::after(wait));
+  }
   void unlock() {
     if (state_.exchange(kFree, std::memory_order_release) == kHeldAndAwaited) wake_one();
   }
+  // A glance, old by the time it is looked at.
+  bool held() const { return state_.load(std::memory_order_relaxed) != kFree; }
 
  private:
   static constexpr uint32_t kFree = 0;
   static constexpr uint32_t kHeld = 1;
   static constexpr uint32_t kHeldAndAwaited = 2;  // somebody sleeps, or is about to
 
-  void lock_slowly();
+  bool lock_slowly(Deadline deadline);  // false at the deadline
   void wake_one();
 
   std::atomic<uint32_t> state_ = kFree;

@@ -67,5 +67,22 @@ TEST(SpinFutexLock, SleepersAreAllWokenAndDoNotBurnCpuMeanwhile) {
   EXPECT_LT(cpu_ns, 4 * 100'000'000) << "waiting 200 ms should be sleeping";
 }
 
+TEST(SpinFutexLock, TryLockForGivesUpAtItsTimeAndGetsTheLockWhenItIsFreed) {
+  SpinFutexLock lock;
+  lock.lock();
+  EXPECT_TRUE(lock.held());
+  std::thread([&] { EXPECT_FALSE(lock.try_lock_for(std::chrono::milliseconds(2))); }).join();
+  std::thread other([&] {
+    EXPECT_TRUE(lock.try_lock_for(std::chrono::seconds(30)));
+    lock.unlock();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  lock.unlock();
+  other.join();
+  EXPECT_TRUE(lock.try_lock_for(std::chrono::nanoseconds(0)));
+  lock.unlock();
+  EXPECT_FALSE(lock.held());
+}
+
 }  // namespace
 }  // namespace farcall

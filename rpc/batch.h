@@ -22,7 +22,7 @@
 #include <memory>
 #include <span>
 
-#include "base/short_lock.h"
+#include "base/spin_futex_lock.h"
 #include "base/status.h"
 #include "transport/channel.h"
 
@@ -82,7 +82,7 @@ class Batch {
   bool full_enough() const {
     return used_words_.load(std::memory_order_relaxed) * 8 >= kFlushBytes;
   }
-  bool sending() const { return write_lock_.taken(); }
+  bool sending() const { return write_lock_.held(); }
   uint64_t flush_count() const { return flush_count_.load(std::memory_order_relaxed); }
 
  private:
@@ -107,8 +107,8 @@ class Batch {
   transport::Channel& channel_;
   const std::function<void()> while_waiting_;
 
-  ShortLock write_lock_;   // before append_lock_
-  ShortLock append_lock_;  // guards open_ and the buffer it points to
+  SpinFutexLock write_lock_;   // before append_lock_
+  SpinFutexLock append_lock_;  // guards open_ and the buffer it points to
   std::array<Buffer, 2> buffers_;
   Buffer* open_;
   std::atomic<size_t> used_words_{0};  // of *open_

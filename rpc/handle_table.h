@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/short_lock.h"
+#include "base/spin_futex_lock.h"
 #include "base/status.h"
 #include "rpc/handle_id.h"
 
@@ -47,7 +47,7 @@ class HandleTable {
 
   Type* type_of(HandleType type) const;
 
-  mutable ShortLock lock_;  // guards all of them
+  mutable SpinFutexLock lock_;  // guards all of them
   std::unique_ptr<Type[]> types_;
 };
 
@@ -69,7 +69,7 @@ class HandleMinter {
  private:
   struct Type;
 
-  mutable ShortLock lock_;  // guards minting and releasing
+  mutable SpinFutexLock lock_;  // guards minting and releasing
   std::unique_ptr<Type[]> types_;
 };
 

@@ -6,9 +6,10 @@ namespace farcall::rpc {
 namespace {
 
 // An honest reader looks at every word about once. Eight times that ends the tricks in which a
-// small message points to itself many times; the floor lets empty messages be read.
+// small message points to itself many times; the floor lets a small one be opened for
+// every field anew.
 constexpr uint64_t kTraversalsMax = 8;
-constexpr uint64_t kTraversalWordsMin = 64;
+constexpr uint64_t kTraversalWordsMin = 1024;
 // Our structs nest two or three levels deep.
 constexpr int kNestingMax = 16;
 
