@@ -1,13 +1,12 @@
 // Modules, libraries, kernels and their variables of the driver API; see client/module.h.
 #include <cuda.h>
 
-#include <cstdio>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
 #include "client/driver_bodies.h"
+#include "client/file.h"
 #include "client/module.h"
 #include "client/stub.h"
 #include "driverabi/loading_mode.h"
@@ -16,21 +15,6 @@ namespace farcall::client::driver {
 namespace {
 
 using rpc::HandleType;
-
-// A file the program names, whole, with a NUL behind it so that PTX text ends.
-int read_file(const char* path, std::vector<char>* out) {
-  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  std::FILE* file = std::fopen(path, "rb");
-  if (file == nullptr) return CUDA_ERROR_FILE_NOT_FOUND;
-  char buffer[65536];
-  size_t got;
-  while ((got = std::fread(buffer, 1, sizeof buffer, file)) > 0)
-    out->insert(out->end(), buffer, buffer + got);
-  const bool failed = std::ferror(file) != 0;
-  std::fclose(file);
-  out->push_back('\0');
-  return failed ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS;
-}
 
 int load(Session& session, const void* code, const JitOptions& jit, CUmodule* out) {
   if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
