@@ -137,7 +137,7 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   args.setSharedBytes(config.shared_bytes);
   args.setCooperative(config.cooperative);
   if (bytes > 0) {
-    const auto block = args.initParams(unsigned(bytes));
+    auto block = args.initParams(unsigned(bytes));
     if (by_pointers) {
       const auto& layout = kernel.layout->params;
       for (size_t i = 0; i < layout.size(); ++i) {

@@ -55,6 +55,7 @@ class Session {
   // too.
   std::optional<rpc::Reply> cached(std::span<const std::byte> key) const;
   void remember(std::span<const std::byte> key, rpc::Reply reply);
+  void forget_cached();  // after a setter that may change a remembered answer
 };
 
 // The process's session, connected on first use. nullptr: there is none, and why is *error (a

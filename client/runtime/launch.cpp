@@ -250,14 +250,14 @@ FARCALL_API cudaError_t __cudaPopCallConfiguration(dim3* gridDim, dim3* blockDim
 }
 
 FARCALL_API cudaError_t __cudaGetKernel(cudaKernel_t* kernelPtr, const void* entryFuncAddr) {
-  return enter<cudaError_t>(rpc::Opcode::k_cudaGetKernel, [&](Session& session) -> int {
+  return enter<cudaError_t>(farcall::rpc::Opcode::k_cudaGetKernel, [&](Session& session) -> int {
     return runtime::cudaGetKernel(session, kernelPtr, entryFuncAddr);
   });
 }
 
 FARCALL_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim,
                                            void** args, size_t sharedMem, cudaStream_t stream) {
-  return enter<cudaError_t>(rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
+  return enter<cudaError_t>(farcall::rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
     return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream,
                                      false);
   });
@@ -266,7 +266,7 @@ FARCALL_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 gridDim, di
 FARCALL_API cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 gridDim, dim3 blockDim,
                                                 void** args, size_t sharedMem,
                                                 cudaStream_t stream) {
-  return enter<cudaError_t>(rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
+  return enter<cudaError_t>(farcall::rpc::Opcode::k_cudaLaunchKernel, [&](Session& session) -> int {
     return runtime::cudaLaunchKernel(session, kernel, gridDim, blockDim, args, sharedMem, stream,
                                      true);
   });
