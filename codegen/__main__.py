@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from codegen import annotations, headers, opcodes
+from codegen import annotations, check, headers, opcodes
+from codegen.emit import client, schema, server, structs, tables
 from codegen.emit import opcodes as emit_opcodes
-from codegen.emit import tables
 from codegen.errors import Refused
 
 HERE = Path(__file__).parent
@@ -34,10 +34,17 @@ def generate(options) -> int:
     internal = annotations.read_internal(HERE / "internal.ann")
     numbers = opcodes.check(HERE / "opcodes.lock", _call_names(driver, runtime, internal))
 
-    outputs = {}
-    outputs |= emit_opcodes.emit(numbers)
+    plans = [check.plan_api(driver, annotations.read(HERE / "cuda_driver.ann")),
+             check.plan_api(runtime, annotations.read(HERE / "cuda_runtime.ann"))]
+
+    outputs = emit_opcodes.emit(numbers)
     outputs |= tables.emit_function_table(driver) | tables.emit_function_table(runtime)
-    outputs |= tables.emit_dispatch(numbers, internal, [])
+    outputs |= tables.emit_dispatch(numbers, internal, plans[0].remoted + plans[1].remoted)
+    for api, library in zip(plans, (None, options.cudart)):
+        outputs |= schema.emit(api) | structs.emit(api) | client.emit(api, library) | server.emit(api)
+    missing = set(_outputs()) ^ set(outputs)
+    if missing:
+        raise Refused(f"codegen: error: list-outputs and generate disagree about {', '.join(sorted(missing))}")
     _write(options.out, outputs)
     return 0
 
@@ -58,10 +65,26 @@ def compare_opcodes(options) -> int:
 
 
 def list_outputs(options) -> int:
-    print("\n".join([
-        "rpc/opcodes.h", "server/driver_table.h", "server/driver_table.cpp", "server/runtime_table.h",
-        "server/runtime_table.cpp", "server/dispatch_table.cpp", "server/dispatch.h", "server/handlers.h"]))
+    print("\n".join(_outputs()))
     return 0
+
+
+def _outputs() -> list[str]:
+    """What generate writes, from the annotations alone."""
+    names = ["rpc/opcodes.h", "server/dispatch_table.cpp", "server/dispatch.h", "server/handlers.h",
+             "client/libcuda.map", "client/libcudart.map"]
+    for api in ("driver", "runtime"):
+        notes = annotations.read(HERE / f"cuda_{api}.ann")
+        names += [f"server/{api}_table.h", f"server/{api}_table.cpp", f"rpc/schema/{api}_structs.capnp",
+                  f"client/{api}_structs.h", f"server/{api}_structs.h", f"client/{api}_bodies.h",
+                  f"client/{api}_missing_bodies.cpp", f"client/{api}_unsupported.cpp"]
+        for family in notes.families:
+            entries = [e for e in notes.entries.values() if e.family == family]
+            if any(e.wire_class for e in entries):
+                names += [f"rpc/schema/{api}_{family}.capnp", f"server/dispatch_{api}_{family}.cpp"]
+            if any(e.classes not in (["unsupported"], ["handwritten"]) for e in entries):
+                names.append(f"client/{api}_{family}.cpp")
+    return names
 
 
 def _call_names(driver, runtime, internal) -> list[str]:

@@ -1,10 +1,11 @@
 """Reads .ann files: one line per function, saying what its signature cannot. README.md explains every word.
 
     family memory                                     # output files; until the next `family`
-    struct CUmemPoolProps   ignore win32SecurityAttributes
-    union CUstreamAttrValue by CUstreamAttrID: CU_LAUNCH_ATTRIBUTE_PRIORITY priority, ...
+    struct CUmemPoolProps      ignore win32SecurityAttributes
+    union CUDA_RESOURCE_DESC.res by resType: CU_RESOURCE_TYPE_ARRAY array, ...
+    union CUlaunchAttributeValue: CU_LAUNCH_ATTRIBUTE_PRIORITY priority, ...
     sizes CUmemPool_attribute: CU_MEMPOOL_ATTR_RELEASE_THRESHOLD 8, ...
-    cuMemAllocAsync         sync, allocates dptr[bytesize]
+    cuMemPoolSetAttribute      async, in value by attr
 
 A line that starts with a blank goes on with the one before. This file knows the grammar only; whether a fact fits the
 function is check.py's business.
@@ -19,18 +20,20 @@ from pathlib import Path
 from codegen.errors import Refused, at
 
 CLASSES = ("local", "cached", "async", "sync", "blocking", "custom", "unsupported", "handwritten", "as")
+WIRE_CLASSES = ("cached", "async", "sync", "blocking")  # cross the wire with a generated message
 # What a fact says of a parameter. The first group is a role, of which a parameter has at most one.
 ROLES = ("in", "out", "inout", "creates", "destroys", "ignore", "null")
 MARKS = ("device", "string", "nullable", "allocates", "frees")
 
-_PARAM = re.compile(rf"({'|'.join(ROLES + MARKS)}) (\w+)(?:\[([\w ]+)\])?$")
+_PARAM = re.compile(rf"({'|'.join(ROLES + MARKS)}) (\w+)(?:\[(\w+)\]| by (\w+))?$")
 
 
 @dataclass
 class Fact:
     word: str          # a role or a mark
     param: str
-    extent: str = ""   # what stood in brackets
+    extent: str = ""   # what stood in brackets: a parameter or a number
+    by: str = ""       # the parameter that says what this one holds
 
 
 @dataclass
@@ -49,6 +52,12 @@ class Entry:
     def refuse(self, message: str) -> Refused:
         return at(self.path, self.line, f"{self.name}: {message}")
 
+    @property
+    def wire_class(self) -> str:
+        """How the generated message is sent; "" if there is none. A line without a class is `sync`."""
+        found = [word for word in self.classes if word in WIRE_CLASSES]
+        return found[0] if found else "" if self.classes else "sync"
+
     def of(self, param: str) -> dict[str, Fact]:
         return {fact.word: fact for fact in self.facts if fact.param == param}
 
@@ -60,7 +69,6 @@ class StructNote:
     line: int
     ignored: list[str] = field(default_factory=list)
     device: list[str] = field(default_factory=list)
-    unions: dict[str, str] = field(default_factory=dict)  # union field -> field that says which member holds
 
     def refuse(self, message: str) -> Refused:
         return at(self.path, self.line, f"{self.name}: {message}")
@@ -68,10 +76,10 @@ class StructNote:
 
 @dataclass
 class UnionNote:
-    name: str
+    name: str                                   # a union type, or STRUCT.field
     path: Path
     line: int
-    by: str                                     # the enum
+    by: str                                     # STRUCT.field: the sibling that says which member holds
     members: dict[str, str] = field(default_factory=dict)  # enumerator -> member
 
     def refuse(self, message: str) -> Refused:
@@ -121,11 +129,6 @@ def read(path: Path) -> Annotations:
                 raise entry.refuse(f"is here twice; first in line {notes.entries[entry.name].line}")
             notes.entries[entry.name] = entry
     return notes
-
-
-def families(path: Path) -> list[str]:
-    """Just the names, for the list of outputs."""
-    return [text.split()[1] for _, text in _logical_lines(path) if text.startswith("family ")]
 
 
 def _logical_lines(path: Path):
@@ -178,7 +181,7 @@ def _read_entry(path: Path, line: int, family: str, name: str, rest: str) -> Ent
         elif word == "forgets":
             entry.flags.add(word)
         elif match := _PARAM.fullmatch(word):
-            entry.facts.append(Fact(match[1], match[2], (match[3] or "").strip()))
+            entry.facts.append(Fact(match[1], match[2], match[3] or "", match[4] or ""))
         else:
             raise entry.refuse(f"cannot read '{word}'")
     return entry
@@ -198,19 +201,18 @@ def _read_struct(notes: Annotations, path: Path, line: int, rest: str) -> None:
             note.ignored.append(match[1])
         elif match := re.fullmatch(r"device (\w+)", word):
             note.device.append(match[1])
-        elif match := re.fullmatch(r"union (\w+) by (\w+)", word):
-            note.unions[match[1]] = match[2]
         else:
-            raise note.refuse(f"cannot read '{word}'; write `ignore field`, `device field` or `union field by field`")
+            raise note.refuse(f"cannot read '{word}'; write `ignore field` or `device field`")
     notes.structs[name] = note
 
 
 def _read_union(notes: Annotations, path: Path, line: int, rest: str) -> None:
-    match = re.fullmatch(r"(\w+) by (\w+): *(.*)", rest)
+    match = re.fullmatch(r"(?:(\w+\.\w+) by (\w+)|(\w+)): *(.*)", rest)
     if not match:
-        raise at(path, line, "write `union TYPE by ENUM: ENUMERATOR member, ...`")
-    note = UnionNote(match[1], path, line, match[2])
-    for word in _split(match[3]):
+        raise at(path, line, "write `union TYPE: ENUMERATOR member, ...` or "
+                 "`union STRUCT.field by field: ENUMERATOR member, ...`")
+    note = UnionNote(match[1] or match[3], path, line, match[2] or "")
+    for word in _split(match[4]):
         parts = word.split()
         if len(parts) != 2:
             raise note.refuse(f"cannot read '{word}'; write `ENUMERATOR member`")
