@@ -32,6 +32,12 @@ elseif(FARCALL_SANITIZER)
   message(FATAL_ERROR "FARCALL_SANITIZER is '${FARCALL_SANITIZER}'; use asan, ubsan or tsan")
 endif()
 
+# For `./dev fuzz` (clang): all code gets libFuzzer's coverage, tests/fuzz links its main().
+option(FARCALL_FUZZ "build the fuzzers with libFuzzer" OFF)
+if(FARCALL_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(FARCALL_CCACHE ccache)
 if(FARCALL_CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${FARCALL_CCACHE})
