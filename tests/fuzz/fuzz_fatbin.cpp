@@ -1,24 +1,36 @@
-// Containers of device code: found, taken apart, decompressed, and their kernels' parameters read.
-#include <cstdint>
-#include <span>
+// Fat binary containers: parsing, decompression, choice; what was trimmed must parse to the same
+// entries.
+#include <algorithm>
+#include <cassert>
 
-#include "image/fatbin.h"
 #include "image/kernel_params.h"
 
+using namespace farcall;
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace farcall::image;
-  const Bytes bytes = std::as_bytes(std::span(data, size));
-  const auto code = identify(bytes);
-  if (!code) return 0;
-  for (const Bytes image : code->images) {
-    const auto container = Container::parse(image);
-    if (!container) {
-      (void)read_cubin(image);
-      continue;
+  const image::Bytes bytes = std::as_bytes(std::span(data, size));
+  (void)image::identify(bytes);
+  const Result<image::Container> container = image::Container::parse(bytes);
+  if (!container) return 0;
+  assert(container->bytes().size() <= size);
+
+  std::vector<const image::Entry*> all;
+  for (const image::Entry& entry : container->entries()) {
+    all.push_back(&entry);
+    constexpr uint64_t kFastBytes = 1 << 20;
+    if (entry.uncompressed_bytes <= kFastBytes) (void)image::read_entry(entry);
+  }
+  for (const int sm : {75, 90, 100, 121}) {
+    for (const bool ptx_only : {false, true}) {
+      const image::Entry* entry = image::choose(*container, {sm, ptx_only});
+      assert(entry == nullptr || image::runs_on(*entry, {sm, ptx_only}));
     }
-    for (const Entry& entry : container->entries()) (void)read_entry(entry);
-    (void)choose(*container, {.sm = 121, .ptx_only = true});
-    (void)choose(*container, {.sm = 90});
+  }
+  const std::vector<std::byte> trimmed = image::trim(all);
+  const Result<image::Container> again = image::Container::parse(trimmed);
+  assert(again && again->entries().size() == all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    assert(std::ranges::equal(again->entries()[i].whole, all[i]->whole));
   }
   return 0;
 }
