@@ -1,5 +1,5 @@
-// Marks what libfarcall.so exports to libcuda.so.1 and libcudart.so.N. Everything else stays
+// FARCALL_API: what libfarcall.so exports to libcuda.so.1 and libcudart.so.N. Everything else stays
 // hidden.
 #pragma once
 
-#define FARCALL_API __attribute__((visibility("default")))
+#include "base/api.h"

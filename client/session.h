@@ -3,17 +3,24 @@
 // libcudart.so.N through libfarcall.so.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "client/api.h"
 #include "rpc/client_connection.h"
 #include "rpc/handle_id.h"
+#include "rpc/handle_table.h"
+#include "rpc/hello.h"
 
 namespace farcall::client {
 
@@ -25,8 +32,11 @@ struct ThreadState {
   bool device_chosen = false;
   int last_error = 0;                        // cudaGetLastError
   rpc::HandleId per_thread_stream[16] = {};  // by device; 0: not created yet
+  // The same for contexts that are no device's primary one: {context, stream}.
+  std::vector<std::pair<rpc::HandleId, rpc::HandleId>> per_thread_stream_of_context;
+  uint64_t remote_calls = 0, cached_answers = 0;  // for statistics
 };
-ThreadState& thread_state();
+FARCALL_API ThreadState& thread_state();
 
 struct DeviceInfo {
   std::string name;
@@ -36,33 +46,53 @@ struct DeviceInfo {
   std::string pci_bus_id;
 };
 
-class Session {
+class FARCALL_API Session {
  public:
-  rpc::ClientConnection& connection();
-  const std::vector<DeviceInfo>& devices() const;
-  int driver_version() const;
-  int runtime_version() const;  // 0: the server has no libcudart; see runtime_problem()
-  const std::string& runtime_problem() const;
-  bool ptx_only() const;
+  // What the server said in its hello; may throw kj::Exception. Entry makes the one Session there
+  // is.
+  Session(std::unique_ptr<transport::Channel> channel, rpc::schema::Accepted::Reader accepted,
+          const rpc::ConnectionOptions& options);
 
-  // A new id; recycles indices with a new generation.
+  rpc::ClientConnection& connection() { return *connection_; }
+  const std::vector<DeviceInfo>& devices() const { return devices_; }
+  int driver_version() const { return driver_version_; }
+  int runtime_version() const { return runtime_version_; }  // 0: the server has no libcudart; see
+  const std::string& runtime_problem() const { return runtime_problem_; }  // this
+  bool ptx_only() const { return ptx_only_; }
+
+  // A new id; recycles indices with a new generation. Throws std::bad_alloc when too many objects
+  // are alive, which a stub returns as out of memory.
   rpc::HandleId mint(rpc::HandleType type);
-  void release(rpc::HandleId id);
+  void release(rpc::HandleId id) { handles_.release(id); }
   // The id is one of ours, alive and of that type. Cheap: called for every handle of every call.
   bool valid(rpc::HandleId id, rpc::HandleType type) const;
 
   // Memoised answers of `cached` calls; key: opcode, context and argument words. Failures are kept
-  // too.
+  // too, if they say something about the arguments and not about the moment.
   std::optional<rpc::Reply> cached(std::span<const std::byte> key) const;
   void remember(std::span<const std::byte> key, rpc::Reply reply);
   void forget_cached();  // after a setter that may change a remembered answer
+
+ private:
+  struct KeyHash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+
+  std::vector<DeviceInfo> devices_;
+  int driver_version_ = 0, runtime_version_ = 0;
+  std::string runtime_problem_;
+  bool ptx_only_ = false;
+  rpc::HandleMinter handles_;
+  mutable std::shared_mutex cache_mutex_;
+  std::unordered_map<std::string, rpc::Reply, KeyHash, std::equal_to<>> cache_;
+  std::unique_ptr<rpc::ClientConnection> connection_;
 };
 
 // The process's session, connected on first use. nullptr: there is none, and why is *error (a
 // CUresult; logged once, naming the URL and how to set it). After fork() the child gets an error
 // and the descriptor is left alone.
-Session* session(int* error);
+FARCALL_API Session* session(int* error);
 // The one that exists already, or nullptr; never connects.
-Session* session_if_connected();
+FARCALL_API Session* session_if_connected();
 
 }  // namespace farcall::client

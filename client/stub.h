@@ -5,45 +5,131 @@
 #include <cuda.h>
 #include <driver_types.h>
 
+#include <atomic>
 #include <type_traits>
 #include <utility>
 
 #include "client/session.h"
+#include "rpc/message.h"
 
 namespace farcall::client {
+
+namespace detail {
+
+// Someone wants to know of every call: FARCALL_STATS, FARCALL_LOG=trace.
+extern FARCALL_API std::atomic<bool> instrumented;
+FARCALL_API void note_call(rpc::Opcode op, int result, const ThreadState& thread,
+                           uint64_t remote_calls_before, uint64_t cached_answers_before) noexcept;
+// Inside catch (...): what the exception means for the caller. Results that don't decode end the
+// session.
+FARCALL_API int result_of_exception(rpc::Opcode op) noexcept;
+FARCALL_API void log_not_supported(const char* name, const char* reason) noexcept;
+
+template <class R>
+constexpr bool kIsRuntime = std::is_same_v<R, cudaError_t>;
+
+// Counts and traces around a body, and remembers a failure of the runtime API.
+template <class R, class Body>
+int run_body(rpc::Opcode op, ThreadState& thread, Body&& body) noexcept {
+  const uint64_t remote_calls = thread.remote_calls, cached_answers = thread.cached_answers;
+  int result;
+  try {
+    result = body();
+  } catch (...) {
+    result = result_of_exception(op);
+  }
+  if (instrumented.load(std::memory_order_relaxed)) [[unlikely]] {
+    note_call(op, result, thread, remote_calls, cached_answers);
+  }
+  return result;
+}
+
+}  // namespace detail
 
 // Runs a stub's body: connects on first use, counts, traces (FARCALL_LOG=trace), keeps exceptions
 // inside. For the runtime API (R = cudaError_t) it also makes the primary context of the thread's
 // device current and records a failure as the thread's last error.
 //   body: int(Session&)
 template <class R, class Body>
-R enter(rpc::Opcode op, Body&& body) noexcept;
+R enter(rpc::Opcode op, Body&& body) noexcept {
+  ThreadState& thread = thread_state();
+  const int result = detail::run_body<R>(op, thread, [&]() -> int {
+    int error = 0;
+    Session* const connected = session(&error);
+    if (connected == nullptr) return error;
+    if constexpr (detail::kIsRuntime<R>) {
+      if (thread.lane.context == 0) thread.lane.context = rpc::primary_context_id(thread.device);
+    }
+    return body(*connected);
+  });
+  if constexpr (detail::kIsRuntime<R>) {
+    if (result != 0) thread.last_error = result;
+  }
+  return static_cast<R>(result);
+}
 
 // The same for functions that are answered without a session (class `local`): no connection is
 // made.
 //   body: R()
 template <class R, class Body>
-R enter_local(rpc::Opcode op, Body&& body) noexcept;
+R enter_local(rpc::Opcode op, Body&& body) noexcept {
+  ThreadState& thread = thread_state();
+  R answer{};
+  const int result = detail::run_body<R>(op, thread, [&]() -> int {
+    answer = body();
+    if constexpr (std::is_enum_v<R>) return static_cast<int>(answer);
+    return 0;
+  });
+  if constexpr (std::is_enum_v<R>) answer = static_cast<R>(result);  // of an exception, maybe
+  if constexpr (detail::kIsRuntime<R>) {
+    // These two return the last error; that is no failure of theirs.
+    const bool tells_last_error =
+        op == rpc::Opcode::k_cudaGetLastError || op == rpc::Opcode::k_cudaPeekAtLastError;
+    if (result != 0 && !tells_last_error) thread.last_error = result;
+  }
+  return answer;
+}
 
 // An exported function that nobody implemented: logs its name once, returns NOT_SUPPORTED (801 in
 // both APIs).
 template <class R>
-R not_supported(const char* name, const char* reason) noexcept;
+R not_supported(const char* name, const char* reason) noexcept {
+  detail::log_not_supported(name, reason);
+  if constexpr (std::is_enum_v<R>) {
+    if constexpr (detail::kIsRuntime<R>) thread_state().last_error = CUDA_ERROR_NOT_SUPPORTED;
+    return static_cast<R>(CUDA_ERROR_NOT_SUPPORTED);
+  } else {
+    return R();
+  }
+}
 
 // A remoted call of the calling thread.
 class Call : public rpc::CallWriter {
  public:
-  Call(Session& session, rpc::Opcode op)
-      : rpc::CallWriter(session.connection(), op, thread_state().lane) {}
+  Call(Session& session, rpc::Opcode op) : Call(session, op, thread_state()) {}
+
+ private:
+  Call(Session& session, rpc::Opcode op, ThreadState& thread)
+      : rpc::CallWriter(session.connection(), op, thread.lane) {
+    ++thread.remote_calls;
+  }
 };
 
 // A `cached` call: arguments are built aside, looked up, and sent only if the answer is not known.
-class CachedCall {
+class FARCALL_API CachedCall {
  public:
   CachedCall(Session& session, rpc::Opcode op);
+  ~CachedCall() noexcept(false);
   template <class T>
-  typename T::Builder args();
+  typename T::Builder args() {
+    return message_.builder().template initRoot<T>();
+  }
   rpc::Reply wait();
+
+ private:
+  Session& session_;
+  const rpc::Opcode op_;
+  rpc::ScratchMessage<> message_;
 };
 
 // Handles the program gives us are ids we minted.
@@ -57,6 +143,6 @@ Handle handle_from(rpc::HandleId id) {
 }
 // Streams: 0, 1 and 2 keep their meaning; with `per_thread_default` (the _ptsz and _ptds entry
 // points) 0 means 2, and 2 becomes the stream of this lane, created on first use.
-rpc::HandleId stream_id(Session& session, const void* stream, bool per_thread_default);
+FARCALL_API rpc::HandleId stream_id(Session& session, const void* stream, bool per_thread_default);
 
 }  // namespace farcall::client

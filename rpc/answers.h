@@ -22,6 +22,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/api.h"
 #include "base/status.h"
 #include "rpc/frame.h"
 #include "rpc/reply.h"
@@ -52,7 +53,7 @@ struct Waiter {
   Waiter* next = nullptr;
 };
 
-class Answers final : private PayloadPlacer {
+class FARCALL_API Answers final : private PayloadPlacer {
  public:
   using OutputHandler = std::function<void(std::string_view text, bool is_stderr)>;
 

@@ -17,6 +17,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/api.h"
 #include "base/status.h"
 #include "rpc/answers.h"
 #include "rpc/batch.h"
@@ -48,7 +49,7 @@ struct ConnectionOptions {
   bool blocking = false;  // every post() waits for its result (CUDA_LAUNCH_BLOCKING=1)
 };
 
-class ClientConnection {
+class FARCALL_API ClientConnection {
  public:
   // Hello is done and accepted; `channel` is ours from here.
   explicit ClientConnection(std::unique_ptr<transport::Channel> channel,
@@ -94,7 +95,7 @@ class ClientConnection {
 // One call being written into the open batch, in place. Holds the batch lock from construction to
 // post() or wait(); destroyed without either, the call is taken back. So: no blocking, no other
 // call, in between.
-class CallWriter {
+class FARCALL_API CallWriter {
  public:
   CallWriter(ClientConnection& connection, Opcode op, const Lane& lane);
   ~CallWriter() noexcept(false);

@@ -1,9 +1,9 @@
-// Small pieces that generated code uses to move arrays between C and Cap'n Proto. Lengths are the caller's business:
-// nothing here trusts a message's length to be the array's.
+// Small pieces that generated code uses to move arrays between C and Cap'n Proto. Lengths are the
+// caller's business: nothing here trusts a message's length to be the array's.
 #pragma once
 
-#include <capnp/list.h>
 #include <capnp/blob.h>
+#include <capnp/list.h>
 
 #include <algorithm>
 #include <cstddef>

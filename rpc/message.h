@@ -12,6 +12,8 @@
 #include <span>
 #include <vector>
 
+#include "base/api.h"
+
 namespace farcall::rpc {
 
 // Borrowed words of a message. No words at all is the message without content: every field reads as
@@ -25,7 +27,7 @@ struct MessageView {
 
 // Reads one message in place. The words outlive the decoder. capnp validates on access and throws
 // kj::Exception from root() and from the readers it gives.
-class MessageDecoder {
+class FARCALL_API MessageDecoder {
  public:
   explicit MessageDecoder(MessageView message) : message_(message) {}
   MessageDecoder(const MessageDecoder&) = delete;
@@ -47,7 +49,7 @@ class MessageDecoder {
 
 // Builds a message in words that the caller has: the tail of a batch, or scratch on the stack. What
 // doesn't fit goes to heap segments, and encode() then makes one flat copy.
-class InPlaceBuilder final : public capnp::MessageBuilder {
+class FARCALL_API InPlaceBuilder final : public capnp::MessageBuilder {
  public:
   // `space` is zeroed and outlives the builder.
   explicit InPlaceBuilder(std::span<capnp::word> space) : space_(space) {}

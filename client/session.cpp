@@ -1,0 +1,93 @@
+#include "client/session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+namespace farcall::client {
+namespace {
+
+using rpc::HandleId;
+using rpc::HandleType;
+
+// A program that asks the same things with ever new arguments doesn't fill its memory with answers.
+constexpr size_t kCachedAnswersMax = 1 << 16;
+
+// Results that the same arguments will always give: success, invalid value, no or invalid device,
+// invalid handle, not found, not supported (CUresult and cudaError_t agree on the numbers).
+bool depends_on_arguments_only(int result) {
+  constexpr int kResults[] = {0, 1, 100, 101, 400, 500, 801};
+  return std::ranges::find(kResults, result) != std::end(kResults);
+}
+
+std::string_view text(std::span<const std::byte> key) {
+  return {reinterpret_cast<const char*>(key.data()), key.size()};
+}
+
+// Kernels print through C's stdio, as CUDA's do, so that their lines mix with the program's in
+// order.
+void print(std::string_view text, bool is_stderr) {
+  std::fwrite(text.data(), 1, text.size(), is_stderr ? stderr : stdout);
+}
+
+DeviceInfo device_info(rpc::schema::Device::Reader device) {
+  DeviceInfo info = {};
+  info.name = device.getName();
+  const auto uuid = device.getUuid();
+  std::memcpy(info.uuid, uuid.begin(), std::min(uuid.size(), sizeof info.uuid));
+  info.total_memory = device.getTotalMemory();
+  for (const auto attribute : device.getAttributes()) {
+    info.attributes[attribute.getId()] = attribute.getValue();
+  }
+  info.pci_bus_id = device.getPciBusId();
+  return info;
+}
+
+}  // namespace
+
+Session::Session(std::unique_ptr<transport::Channel> channel,
+                 rpc::schema::Accepted::Reader accepted, const rpc::ConnectionOptions& options)
+    : driver_version_(accepted.getDriverVersion()),
+      runtime_version_(accepted.getRuntimeVersion()),
+      runtime_problem_(accepted.getRuntimeProblem()),
+      ptx_only_(accepted.getPtxOnly()) {
+  for (const auto device : accepted.getDevices()) devices_.push_back(device_info(device));
+  connection_ = std::make_unique<rpc::ClientConnection>(std::move(channel), options);
+  connection_->set_output_handler(print);
+}
+
+HandleId Session::mint(HandleType type) {
+  const HandleId id = handles_.mint(type);
+  if (id == 0) throw std::bad_alloc();
+  return id;
+}
+
+bool Session::valid(HandleId id, HandleType type) const {
+  if (type == HandleType::kContext &&
+      rpc::handle_generation(id) == rpc::kPrimaryContextGeneration) {
+    return rpc::handle_type(id) == type && rpc::handle_index(id) < devices_.size();
+  }
+  return handles_.alive(id, type);
+}
+
+std::optional<rpc::Reply> Session::cached(std::span<const std::byte> key) const {
+  const std::shared_lock lock(cache_mutex_);
+  const auto found = cache_.find(text(key));
+  if (found == cache_.end()) return std::nullopt;
+  return found->second;
+}
+
+void Session::remember(std::span<const std::byte> key, rpc::Reply reply) {
+  if (!depends_on_arguments_only(reply.own_result())) return;
+  const std::lock_guard lock(cache_mutex_);
+  if (cache_.size() >= kCachedAnswersMax) return;
+  cache_.try_emplace(std::string(text(key)), reply.without_async_failure());
+}
+
+void Session::forget_cached() {
+  const std::lock_guard lock(cache_mutex_);
+  cache_.clear();
+}
+
+}  // namespace farcall::client
