@@ -314,7 +314,7 @@ class _Planner:
         if type.is_pointer:
             if not device:
                 raise _Cannot(f"is a pointer ({type.spelling}) that no annotation explains")
-            return Wire("device", "UInt64", _without_const(type.spelling))
+            return Wire("device", "UInt64", _without_const(type.spelling).replace(" *", "*"))
         if type.kind in (m.STRUCT, m.UNION):
             return self._struct_wire(type)
         if type.kind == m.ARRAY:

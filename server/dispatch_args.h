@@ -11,26 +11,32 @@
 
 namespace farcall::server {
 
-// Room that a call may ask for in one reply. Half of a message (rpc/wire.h).
-constexpr size_t kReplyBytesMax = 256 * 1024;
+// Arrays that a call may bring, or ask room for in its reply. Half of a message (rpc/wire.h).
+constexpr size_t kArrayBytesMax = 256 * 1024;
 
 // `count` elements for CUDA to write to, zero before that; too many make the call invalid.
 template <class T>
 std::vector<T> room_for(CallContext& call, uint64_t count, const char* name) {
-  if (count > kReplyBytesMax / sizeof(T)) {
+  if (count > kArrayBytesMax / sizeof(T)) {
     call.invalidate(name);
     return {};
   }
   return std::vector<T>(size_t(count));
 }
 
-// The client said how many there are and sent some; both must agree.
-inline void expect_count(CallContext& call, uint64_t told, uint64_t sent, const char* name) {
-  if (told != sent) call.invalidate(name);
+// Room for an array that the client sent; what it told of the count must be what came.
+template <class T>
+std::vector<T> elements(CallContext& call, uint64_t told, uint64_t sent, const char* name) {
+  if (told != sent) {
+    call.invalidate(name);
+    return {};
+  }
+  return room_for<T>(call, sent, name);
 }
 
-inline std::vector<std::byte> bytes_of(capnp::Data::Reader data) {
-  std::vector<std::byte> bytes(data.size());
+inline std::vector<std::byte> bytes_of(CallContext& call, uint64_t told, capnp::Data::Reader data,
+                                       const char* name) {
+  auto bytes = elements<std::byte>(call, told, data.size(), name);
   if (!bytes.empty()) std::memcpy(bytes.data(), data.begin(), bytes.size());
   return bytes;
 }

@@ -153,6 +153,8 @@ def _remote_call(plan: Plan) -> list[str]:
     for arg in plan.args:
         lines += _check(plan, arg)
     for arg in plan.args:
+        if arg.frees:  # last, because it cannot be taken back
+            lines.append(f"if (!note_free(address_of({arg.name}))) return {INVALID_VALUE[plan.api]};")
         if arg.role == "creates":
             lines.append(f"Minted {arg.name}_handle(session, HandleType::{arg.wire.handle});")
     cached = plan.wire_class == "cached"
@@ -188,8 +190,6 @@ def _check(plan: Plan, arg: Arg) -> list[str]:
         return [f"if ({name} != nullptr) {{",
                 f'  return not_supported<{result}>("{plan.name}", "{name} must be NULL");', "}"]
     lines: list[str] = []
-    if arg.frees:
-        lines.append(f"if (!note_free(address_of({name}))) {invalid}")
     if not arg.pointer and wire.kind != "text":
         if wire.is_stream and arg.role != "destroys":
             flavour = "per_thread_default" if _takes_per_thread(plan) else "false"
@@ -264,7 +264,7 @@ def _set_many(arg: Arg) -> list[str]:
     name, wire, count = arg.name, arg.wire, _count(arg)
     if wire.kind == "bytes":
         return [f"args.{setter(arg.field)}(rpc::to_data({name}, {count}));"]
-    start = f"args.{init(arg.field)}(unsigned({count}))"
+    start = f"args.{init(arg.field)}({count.replace('size_t(', 'unsigned(')})"
     if wire.kind in ("int", "float", "enum", "bool"):
         return [f"rpc::to_list({start}, {name}, {count});"]
     if wire.struct is not None:

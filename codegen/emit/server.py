@@ -84,19 +84,20 @@ def _take(arg: Arg) -> list[str]:
 def _take_many(arg: Arg) -> list[str]:
     """An array from the program, whose count must be what it said."""
     name, wire, value = arg.name, arg.wire, f"args.{getter(arg.field)}()"
-    lines = []
-    sent = f"{value}.size()"
     told = {"param": lambda: arg.extent.name, "const": lambda: str(arg.extent.value),
             "sizes": lambda: f"size_by({arg.extent.name})"}[arg.extent.kind]()
-    guard = f"if (args.{has(arg.field)}()) " if arg.nullable else ""
-    lines.append(f'{guard}expect_count(call, uint64_t({told}), {sent}, "{arg.param.name}");')
+    if arg.nullable:
+        told = f"args.{has(arg.field)}() ? uint64_t({told}) : 0"
+    else:
+        told = f"uint64_t({told})"
     if wire.kind == "bytes":
-        return [*lines, f"auto {name} = bytes_of({value});"]
-    lines.append(f"std::vector<{wire.cxx}> {name}({sent});")
+        return [f'auto {name} = bytes_of(call, {told}, {value}, "{arg.param.name}");']
+    lines = [f'auto {name} = elements<{wire.cxx}>(call, {told}, {value}.size(), "{arg.param.name}");']
     if wire.kind in ("int", "float", "enum", "bool"):
         return [*lines, f"rpc::from_list({value}, {name}.data(), {name}.size());"]
-    each = (f"get(call, {value}[unsigned(i)], {name}[i]);" if wire.struct is not None
-            else f"{name}[i] = {_one(wire, value + '[unsigned(i)]')};")
+    lines.append(f"const auto {name}_list = {value};")
+    each = (f"get(call, {name}_list[unsigned(i)], {name}[i]);" if wire.struct is not None
+            else f"{name}[i] = {_one(wire, name + '_list[unsigned(i)]')};")
     return [*lines, f"for (size_t i = 0; i < {name}.size(); ++i) {{", f"  {each}", "}"]
 
 
@@ -168,8 +169,6 @@ def _give(arg: Arg) -> list[str]:
 
 def _one(wire, value: str) -> str:
     if wire.kind == "handle":
-        if wire.integer_handle:
-            return (f"reinterpret_cast<{wire.cxx}>(call.handle<void*>({value}, HandleType::{wire.handle}))")
         return f"call.handle<{wire.cxx}>({value}, HandleType::{wire.handle})"
     if wire.kind == "device":
         return f"reinterpret_cast<{wire.cxx}>({value})"
