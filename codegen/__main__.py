@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from codegen import annotations, check, headers, opcodes
-from codegen.emit import client, schema, server, structs, tables
+from codegen.emit import client, coverage, schema, server, structs, tables
 from codegen.emit import opcodes as emit_opcodes
 from codegen.errors import Refused
 
@@ -56,6 +56,14 @@ def append_opcodes(options) -> int:
     added = opcodes.append(HERE / "opcodes.lock", _call_names(driver, runtime, internal))
     if added:
         print(f"codegen/opcodes.lock: {len(added)} new, commit the file: {', '.join(added)}")
+    return 0
+
+
+def write_coverage(options) -> int:
+    plans = [check.plan_api(headers.read_driver(options.cuda_include), annotations.read(HERE / "cuda_driver.ann")),
+             check.plan_api(headers.read_runtime(options.cuda_include, options.cudart),
+                            annotations.read(HERE / "cuda_runtime.ann"))]
+    _write(options.out, coverage.emit(plans, [HERE.parent / "client" / "driver", HERE.parent / "client" / "runtime"]))
     return 0
 
 
@@ -119,6 +127,7 @@ def _arguments():
         return sub
 
     command("generate", generate, "write everything").add_argument("--out", type=Path, required=True)
+    command("coverage", write_coverage, "write docs/coverage.md").add_argument("--out", type=Path, required=True)
     command("append-opcodes", append_opcodes, "give new functions their opcodes")
     command("list-outputs", list_outputs, "the files that generate writes", cuda=False)
     command("compare-opcodes", compare_opcodes, "refuse if opcodes.lock is not OLD with lines added",
