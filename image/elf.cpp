@@ -10,6 +10,9 @@ namespace farcall::image {
 namespace {
 
 constexpr uint16_t kMachineCuda = 190;
+// Shared memory of a part (.nv_debug.shared, with -rdc=true): like SHT_NOBITS it occupies no space
+// in the file.
+constexpr uint32_t kSectionShared = 0x7000000a;
 // The CUDA 13 toolchain marks its ELFs with ABI version 8 and keeps the SM number in bits 8-15 of
 // e_flags; before, it was in bits 0-7.
 constexpr uint8_t kAbiVersionShiftedSm = 8;
@@ -64,7 +67,9 @@ Result<Elf> Elf::parse(Bytes bytes) {
     section.type = raw.sh_type;
     section.link = raw.sh_link;
     section.size = raw.sh_size;
-    if (raw.sh_type != SHT_NOBITS && raw.sh_type != SHT_NULL) {
+    const bool in_file =
+        raw.sh_type != SHT_NULL && raw.sh_type != SHT_NOBITS && raw.sh_type != kSectionShared;
+    if (in_file) {
       if (!fits(raw.sh_offset, raw.sh_size, bytes.size())) {
         return corrupt("cubin: section {} of {} bytes at {} in an ELF of {}", i, raw.sh_size,
                        raw.sh_offset, bytes.size());
