@@ -68,8 +68,11 @@ class Channel {
   // The same without waiting: 0 when nothing is there now.
   virtual Result<size_t> try_receive(std::span<std::byte> into) = 0;
 
-  // Ends the stream in both directions and wakes a blocked sender and receiver. Idempotent. The
-  // descriptor stays open until destruction, so no other thread can meet a reused number.
+  // Ends the stream in both directions and wakes a sender and a receiver that are blocked here.
+  // What was sent still arrives, and then the peer's receiver sees the end. A sender blocked there
+  // may notice only when this channel is destroyed, since TCP goes on taking bytes: who sees the
+  // end should shut down as well. Idempotent. The descriptor stays open until destruction, so no
+  // other thread can meet a reused number.
   virtual void shutdown() = 0;
 
   // Only with caps().passes_fds; kUnsupported otherwise. The descriptor travels with the first byte

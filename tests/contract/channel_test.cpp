@@ -37,6 +37,7 @@ struct Transport {
   const char* name;
   Pair (*make)(const ChannelOptions& options);
 };
+void PrintTo(const Transport& transport, std::ostream* out) { *out << transport.name; }
 
 Pair connect_pair(const char* url, const ChannelOptions& options) {
   auto listener = listen(*parse_url(url), {.channel = options});
@@ -335,8 +336,113 @@ TEST_P(ChannelContract, PeerSaysWhoItIs) {
   EXPECT_FALSE(far().peer().empty());
 }
 
+// --- Random traffic
+
+// Sends `bytes` in sends of random length, each of random pieces; returns how the last one went.
+Status send_in_random_pieces(Channel& channel, std::span<const std::byte> bytes, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  while (!bytes.empty()) {
+    std::vector<iovec> pieces;
+    const size_t piece_max = size_t{1} << (random() % 17);
+    for (size_t count = random() % 40 + 1; count > 0 && !bytes.empty(); --count) {
+      const size_t size = std::min<size_t>(random() % (piece_max + 1), bytes.size());
+      pieces.push_back({const_cast<std::byte*>(bytes.data()), size});
+      bytes = bytes.subspan(size);
+    }
+    const Status status = channel.send(pieces);
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+// Receives until `count` bytes or the end, with reads of random size, some of them impatient.
+std::vector<std::byte> receive_in_random_pieces(Channel& channel, size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::byte> bytes(count);
+  size_t done = 0;
+  while (done < count) {
+    const size_t size_max = size_t{1} << (random() % 18);
+    const size_t size = std::min<size_t>(random() % size_max + 1, count - done);
+    const std::span into = std::span(bytes).subspan(done, size);
+    const auto patience = std::chrono::microseconds(random() % 200);
+    const uint64_t kind = random() % 4;
+    const Result<size_t> got = kind == 0   ? channel.try_receive(into)
+                               : kind == 1 ? channel.receive(into, Deadline::after(patience))
+                                           : channel.receive(into);
+    if (got.ok()) {
+      EXPECT_LE(*got, size);
+      done += *got;
+    } else if (got.status() != Status::kTimeout) {
+      break;
+    }
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+TEST_P(ChannelContract, RandomTrafficArrivesWhole) {
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    SCOPED_TRACE(seed);
+    open({});
+    const auto up = random_bytes(size_t{1} << (12 + seed), seed);
+    const auto down = random_bytes(size_t{1} << (20 - seed), seed + 100);
+    std::thread near_sender(
+        [&] { EXPECT_EQ(send_in_random_pieces(near(), up, seed), Status::kOk); });
+    std::thread far_sender(
+        [&] { EXPECT_EQ(send_in_random_pieces(far(), down, seed + 1), Status::kOk); });
+    std::vector<std::byte> got_up;
+    std::thread far_receiver(
+        [&] { got_up = receive_in_random_pieces(far(), up.size(), seed + 2); });
+    const auto got_down = receive_in_random_pieces(near(), down.size(), seed + 3);
+    near_sender.join();
+    far_sender.join();
+    far_receiver.join();
+    EXPECT_TRUE(got_up == up);
+    EXPECT_TRUE(got_down == down);
+    EXPECT_EQ(near().counters().bytes_sent, far().counters().bytes_received);
+    EXPECT_EQ(far().counters().bytes_sent, near().counters().bytes_received);
+  }
+}
+
+TEST_P(ChannelContract, ShutdownAtAnyMomentEndsAllCallsAndLeavesAPrefix) {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    SCOPED_TRACE(seed);
+    open({});
+    const auto sent = random_bytes(4 << 20, seed);
+    std::vector<std::byte> got;
+    std::thread sender([&] {
+      const Status status = send_in_random_pieces(near(), sent, seed);
+      EXPECT_TRUE(status == Status::kOk || status == Status::kDisconnected);
+    });
+    std::thread near_receiver([&] { receive_in_random_pieces(near(), 1, seed); });
+    std::thread receiver([&] { got = receive_in_random_pieces(far(), sent.size() + 1, seed); });
+    std::mt19937_64 random(seed);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000));
+    const bool near_ends = random() % 2 == 0;
+    Channel& end = near_ends ? near() : far();
+    const uint64_t seen_before = end.counters().bytes_sent + end.counters().bytes_received;
+    end.shutdown();
+    EXPECT_FALSE(end.peer().empty());
+    EXPECT_GE(end.counters().bytes_sent + end.counters().bytes_received, seen_before);
+    // The calls of the end that was shut down come back by themselves, all others at the latest
+    // when it is gone.
+    if (near_ends) {
+      sender.join();
+      near_receiver.join();
+      pair_.near.reset();
+      receiver.join();
+    } else {
+      receiver.join();
+      pair_.far.reset();
+      sender.join();
+      near_receiver.join();
+    }
+    ASSERT_LE(got.size(), sent.size());
+    EXPECT_TRUE(std::equal(got.begin(), got.end(), sent.begin()));
+  }
+}
+
 // --- Descriptors
-// ----------------------------------------------------------------------------------------------------
 
 // A pipe whose content tells it apart from others.
 struct Pipe {
@@ -411,7 +517,6 @@ TEST_P(ChannelContract, APeerThatFloodsUsWithDescriptorsIsCutOff) {
 }
 
 // --- Sockets
-// --------------------------------------------------------------------------------------------------------
 
 TEST_P(ChannelContract, TheDescriptorIsCloseOnExecAndBecomesReadable) {
   const int fd = near().native_handle();
