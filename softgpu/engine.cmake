@@ -1,7 +1,66 @@
 # The PTX execution engine: farcall_softgpu_engine, behind softgpu/exec/engine.h.
+set(softgpu_handler_sources
+  exec/handlers/compare.cpp exec/handlers/convert.cpp exec/handlers/float.cpp exec/handlers/half.cpp
+  exec/handlers/integer.cpp exec/handlers/memory.cpp exec/handlers/move.cpp exec/handlers/table.cpp)
+
+set(softgpu_handler_flags
+  # In every build type: unoptimised handlers are fifty times slower.
+  -O3
+  # A fused multiply-add where the program wrote two operations would give other results than the GPU's.
+  -ffp-contract=off
+  # Without these GCC vectorises no square root and no comparison of floats.
+  -fno-math-errno -fno-trapping-math
+  # Vector types wider than the instruction set's never cross a function that is not inlined.
+  -Wno-psabi)
+
+# farcall_softgpu_handlers(ISA flags...): the handlers, built for one instruction set.
+function(farcall_softgpu_handlers isa)
+  add_library(farcall_softgpu_${isa} OBJECT ${softgpu_handler_sources})
+  target_include_directories(farcall_softgpu_${isa} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(farcall_softgpu_${isa} PRIVATE FARCALL_ISA=isa_${isa})
+  target_compile_options(farcall_softgpu_${isa} PRIVATE ${softgpu_handler_flags} ${ARGN})
+  farcall_warnings(farcall_softgpu_${isa})
+endfunction()
+farcall_softgpu_handlers(base)
+
+# Handlers of which one build is enough.
+add_library(farcall_softgpu_common OBJECT
+  exec/handlers/atomic.cpp exec/handlers/device_library.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
+target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
+target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} -Wno-tsan)
+farcall_warnings(farcall_softgpu_common)
+
 farcall_library(softgpu_engine
   SOURCES
-    exec/engine.cpp
+    ptx/body_parser.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
+    decode/assembler.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp decode/convert.cpp
+    decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/memory.cpp decode/move.cpp
+    decode/warp.cpp
+    exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
+    exec/warp.cpp exec/handlers/dispatch.cpp
+    $<TARGET_OBJECTS:farcall_softgpu_base> $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
-# A fused multiply-add where the program wrote two operations would give other results than the GPU's.
 target_compile_options(farcall_softgpu_engine PRIVATE -ffp-contract=off)
+set_source_files_properties(exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)
+
+# farcall_ptx(NAME SOURCE flags...): PTX compiled by nvcc, embedded as `extern const char NAME[]`.
+function(farcall_ptx name source)
+  set(ptx ${CMAKE_CURRENT_BINARY_DIR}/${name}.ptx)
+  set(embedded ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  add_custom_command(
+    OUTPUT ${embedded}
+    COMMAND ${FARCALL_NVCC} -std=c++17 -ptx -ccbin ${CMAKE_CXX_COMPILER} ${ARGN} -o ${ptx}
+            ${CMAKE_CURRENT_SOURCE_DIR}/${source}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${ptx} -DOUTPUT=${embedded} -DNAME=${name}
+            -P ${CMAKE_CURRENT_SOURCE_DIR}/testdata/embed.cmake
+    DEPENDS ${source} testdata/embed.cmake
+    COMMENT "nvcc -ptx ${source}"
+    VERBATIM)
+endfunction()
+if(BUILD_TESTING)
+  farcall_ptx(kernels_75 testdata/kernels.cu -arch=compute_75)
+  farcall_test(softgpu_kernels_test
+    SOURCES exec/kernels_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
+    DEPS farcall_softgpu_engine)
+endif()

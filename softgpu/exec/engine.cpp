@@ -1,25 +1,147 @@
-// The engine behind softgpu/exec/engine.h. So far it refuses every program; the interpreter follows.
+// The engine behind softgpu/exec/engine.h: ties together linking, decoding and running.
 #include "softgpu/exec/engine.h"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/log.h"
+#include "softgpu/decode/decoder.h"
+#include "softgpu/decode/link.h"
+#include "softgpu/exec/device_heap.h"
+#include "softgpu/exec/fault.h"
+#include "softgpu/exec/grid.h"
 
 namespace farcall::softgpu {
 namespace {
 
-class InterpreterEngine final : public Engine {
+class InterpretedProgram final : public Program {
  public:
-  std::unique_ptr<Program> load(std::span<const std::string_view>, LoadError* error) override {
-    *error = {LoadError::Kind::kUnsupported, 0, "the interpreter is not part of this build"};
-    return nullptr;
+  explicit InterpretedProgram(std::unique_ptr<LinkedProgram> linked) : linked_(std::move(linked)) {}
+
+  std::vector<std::string> kernel_names() const override {
+    std::vector<std::string> names;
+    for (const LinkedFunction& linked : linked_->functions()) {
+      if (linked.function->is_entry) names.emplace_back(linked.function->name);
+    }
+    return names;
   }
 
-  std::optional<Fault> launch(const Launch&) override {
-    return Fault{Fault::Kind::kIllegalInstruction, "the interpreter is not part of this build"};
+  std::optional<KernelInfo> kernel_info(std::string_view name) const override {
+    const auto entry = linked_->find_kernel(name);
+    if (!entry) return {};
+    const std::lock_guard lock(mutex_);
+    if (const auto it = kernels_.find(*entry); it != kernels_.end()) return it->second->info;
+    const auto [it, added] = infos_.try_emplace(*entry);
+    if (added) it->second = describe_kernel(*linked_, *entry);
+    return it->second;
   }
+
+  const Kernel* kernel(std::string_view name, LoadError* error) override {
+    const auto entry = linked_->find_kernel(name);
+    if (!entry) {
+      *error = {LoadError::Kind::kNoSuchSymbol, 0, fmt::format("no kernel '{}'", name)};
+      return nullptr;
+    }
+    const std::lock_guard lock(mutex_);
+    if (const auto it = kernels_.find(*entry); it != kernels_.end()) return it->second.get();
+    auto kernel = decode_kernel(*linked_, *entry, error);
+    if (!kernel) return nullptr;
+    return kernels_.emplace(*entry, std::move(kernel)).first->second.get();
+  }
+
+  std::optional<VariableInfo> variable(std::string_view name) const override {
+    const auto index = linked_->find_host_variable(name);
+    if (!index) return {};
+    const LinkedVariable& linked = linked_->variables()[*index];
+    return VariableInfo{reinterpret_cast<void*>(linked.address), linked.variable->bytes(),
+                        linked.variable->space == "const", linked.variable->is_managed};
+  }
+
+  std::vector<std::string> variable_names() const override {
+    std::vector<std::string> names;
+    for (const LinkedVariable& linked : linked_->variables()) {
+      if (linked.address != 0) names.emplace_back(linked.variable->name);
+    }
+    return names;
+  }
+
+ private:
+  const std::unique_ptr<LinkedProgram> linked_;
+  mutable std::mutex mutex_;  // also guards parsing and decoding, which change linked_
+  std::map<u32, std::unique_ptr<Kernel>> kernels_;
+  mutable std::map<u32, KernelInfo> infos_;
+};
+
+class InterpreterEngine final : public Engine {
+ public:
+  InterpreterEngine(AddressSpace& memory, EngineOptions options)
+      : memory_(memory), options_(std::move(options)), heap_(memory), pool_(workers(options_) - 1) {}
+
+  std::unique_ptr<Program> load(std::span<const std::string_view> ptx, LoadError* error) override {
+    auto linked = LinkedProgram::link(ptx, memory_, error);
+    if (!linked) return nullptr;
+    return std::make_unique<InterpretedProgram>(std::move(linked));
+  }
+
+  std::optional<Fault> launch(const Launch& launch) override {
+    const Kernel& kernel = *launch.kernel;
+    const auto threads = u64{launch.block.x} * launch.block.y * launch.block.z;
+    const auto blocks = u64{launch.grid.x} * launch.grid.y * launch.grid.z;
+    assert(threads >= 1 && threads <= 1024 && blocks >= 1);
+    assert(launch.params.size() == kernel.info.param_bytes);
+
+    // Loads of parameters may be vectors; the copy keeps them aligned.
+    alignas(64) u8 small[kSmallParamBytes];
+    std::unique_ptr<u8[]> large;
+    u8* params = small;
+    if (launch.params.size() > sizeof small) {
+      large = std::make_unique<u8[]>(launch.params.size() + 64);
+      params = reinterpret_cast<u8*>((reinterpret_cast<uintptr_t>(large.get()) + 63) & ~uintptr_t{63});
+    }
+    if (!launch.params.empty()) std::memcpy(params, launch.params.data(), launch.params.size());
+
+    GridRun run;
+    run.launch = &launch;
+    run.kernel = &kernel;
+    run.memory = &memory_;
+    run.heap = &heap_;
+    run.output = &options_.output;
+    run.output_mutex = &output_mutex_;
+    run.params = params;
+    run.param_bytes = launch.params.size();
+    run.block_total = blocks;
+    run.grid_id = next_grid_id_.fetch_add(1, std::memory_order_relaxed);
+    SignalHandlers::ensure_installed();
+    pool_.run(run);
+    if (run.fault) log::info("{}", run.fault->message);
+    return std::move(run.fault);
+  }
+
+ private:
+  static constexpr size_t kSmallParamBytes = 1024;
+
+  static unsigned workers(const EngineOptions& options) {
+    return options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
+  }
+
+  AddressSpace& memory_;
+  const EngineOptions options_;
+  SignalHandlers signals_;
+  DeviceHeap heap_;
+  std::mutex output_mutex_;
+  std::atomic<u64> next_grid_id_{1};
+  WorkerPool pool_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> Engine::create(AddressSpace&, EngineOptions) {
-  return std::make_unique<InterpreterEngine>();
+std::unique_ptr<Engine> Engine::create(AddressSpace& memory, EngineOptions options) {
+  return std::make_unique<InterpreterEngine>(memory, std::move(options));
 }
 
 }  // namespace farcall::softgpu

@@ -1,0 +1,107 @@
+// What the decoding of one PTX instruction needs: its modifiers, its operands as slots, and a place to emit Ops.
+//
+// decode_FAMILY() functions (one file per family) take the modifiers they understand one by one; finish() refuses the
+// instruction if any is left, so that nothing is ever ignored silently. Errors are sticky: the first is kept, and
+// what follows may produce nonsense that is thrown away.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "softgpu/decode/decoder.h"
+
+namespace farcall::softgpu {
+
+class Assembler {
+ public:
+  Assembler(Decoder& decoder, FunctionContext& function, const ptx::Instruction& instruction)
+      : decoder_(decoder), function_(function), instruction_(instruction) {}
+
+  std::string_view opcode() const { return instruction_.name[0]; }
+
+  // ---- modifiers ----
+  bool accept(std::string_view modifier);
+  // Which of these is there: its index, or -1.
+  int accept_one_of(std::initializer_list<std::string_view> modifiers);
+  // Hints that do not change results: takes them all.
+  void skip(std::initializer_list<std::string_view> modifiers);
+  void skip_cache_hints();
+  // The next modifier that is a type; an error if there is none.
+  ptx::Type type();
+  ptx::Type optional_type();
+  // .rn .rz .rm .rp; nearest if there is none.
+  Rounding rounding(bool* found = nullptr);
+  // True when all modifiers have been taken and nothing failed.
+  bool finish();
+
+  // ---- operands ----
+  size_t operand_count() const { return instruction_.operands.size(); }
+  void expect_operands(size_t least, size_t most);
+  const ptx::Operand& operand(size_t index);
+  const ptx::Type* register_type(const ptx::Operand& operand) const;  // nullptr: no register
+  unsigned register_bits(const ptx::Operand& operand) const;         // 0: no register
+
+  // Values of `type`; registers must have its width.
+  Slot source(const ptx::Operand& operand, ptx::Type type);
+  Slot source32(const ptx::Operand& operand);
+  // A register wider than the type will do (ld, st, cvt). *bits: 32 or 64, what the slot has.
+  Slot loose_source(const ptx::Operand& operand, ptx::Type type, unsigned* bits);
+  Slot destination(const ptx::Operand& operand, ptx::Type type);  // `_` gets a slot nobody reads
+  Slot loose_destination(const ptx::Operand& operand, ptx::Type type, unsigned* bits);
+  bool is_predicate(const ptx::Operand& operand) const;
+  u16 predicate_destination(const ptx::Operand& operand);
+  u16 second_predicate(const ptx::Operand& operand);  // of a|p; 0: none
+  // A register, its negation, or an integer constant.
+  u16 predicate_source(const ptx::Operand& operand, bool* negated);
+  s64 immediate(const ptx::Operand& operand);
+  // The address of a memory operand: sets a, imm and flags (AddressKind). False: a kernel parameter by its name, so
+  // there is no register (kParam).
+  bool address(Op& op, const ptx::Operand& operand, std::string_view space, u64 bytes);
+  // A state space among the modifiers; "generic" if there is none.
+  std::string_view space();
+  Slot constant(unsigned bits, u64 value);
+  Slot temporary(unsigned bits);
+  Slot special(Special special);
+  const u32* list(std::vector<u32> values);
+
+  // ---- output ----
+  void emit(Op op);  // with the instruction's guard and line
+  // The usual shape: d = handler(a, b, c), each of `type`.
+  void emit_simple(Handler handler, ptx::Type type);
+  void emit_unguarded(Op op);
+
+  void unsupported(std::string_view what);
+  void invalid(std::string_view what);
+  void unresolved(std::string_view what);
+  bool failed() const { return decoder_.failed(); }
+
+  Decoder& decoder() { return decoder_; }
+  FunctionContext& function() { return function_; }
+  const ptx::Instruction& instruction() const { return instruction_; }
+  std::string text() const;  // "add.sat.s32"
+
+ private:
+  bool taken(size_t index) const { return (taken_ >> index & 1) != 0; }
+  Slot symbol_address(const ptx::Operand& operand, unsigned bits);
+  Slot special_register(std::string_view name, unsigned bits);
+  Slot pack(const ptx::Operand& operand, unsigned bits);
+
+  Decoder& decoder_;
+  FunctionContext& function_;
+  const ptx::Instruction& instruction_;
+  u64 taken_ = 1;  // the opcode
+};
+
+// One per file of this folder. False: the opcode is of another family.
+bool decode_integer(Assembler& a);
+bool decode_float(Assembler& a);
+bool decode_compare(Assembler& a);
+bool decode_convert(Assembler& a);
+bool decode_move(Assembler& a);
+bool decode_memory(Assembler& a);
+bool decode_atomic(Assembler& a);
+bool decode_control(Assembler& a);
+bool decode_warp(Assembler& a);
+
+}  // namespace farcall::softgpu

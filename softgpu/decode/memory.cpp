@@ -1,0 +1,139 @@
+// ld, st, cp.async, and hints about caches.
+#include "softgpu/decode/assembler.h"
+#include "softgpu/exec/handlers/common.h"
+
+namespace farcall::softgpu {
+namespace {
+
+using Kind = ptx::Type::Kind;
+using OperandKind = ptx::Operand::Kind;
+
+unsigned vector_count(Assembler& a) {
+  static constexpr unsigned kCounts[] = {2, 4, 8};
+  const int index = a.accept_one_of({"v2", "v4", "v8"});
+  return index < 0 ? 1 : kCounts[index];
+}
+
+// Accesses that other threads watch. Their scope does not matter: the host's memory is coherent.
+bool accept_strong(Assembler& a) {
+  const bool strong = a.accept_one_of({"volatile", "relaxed", "acquire", "release"}) >= 0;
+  a.skip({"cta", "cluster", "gpu", "sys", "mmio"});
+  return strong;
+}
+
+void decode_load_store(Assembler& a, bool is_load) {
+  a.accept("weak");
+  const bool strong = accept_strong(a);
+  const std::string_view space = a.space();
+  a.skip_cache_hints();
+  if (a.accept("unified")) return a.unsupported("");
+  const unsigned count = vector_count(a);
+  ptx::Type type = a.type();
+  a.expect_operands(2, 2);
+  if (a.failed()) return;
+  if (type.total_bits() == 128) {  // as two halves
+    if (count != 1) return a.unsupported("");
+  }
+  const bool whole128 = type.total_bits() == 128;
+  if (whole128) type = {Kind::kBits, 64, 1};
+  const unsigned elements = whole128 ? 2 : count;
+  const ptx::Operand& value = a.operand(is_load ? 0 : 1);
+  Op op;
+  a.address(op, a.operand(is_load ? 1 : 0), space, u64{type.bytes()} * elements);
+  const auto kind = static_cast<AddressKind>(op.flags);
+  if (!is_load && kind == AddressKind::kParam) return a.invalid("a store to a kernel's parameter");
+  if (!is_load && space == "const") return a.invalid("a store to constant memory");
+
+  op.count = static_cast<u8>(elements);
+  unsigned bits = type.total_bits() == 64 ? 64 : 32;
+  if (elements == 1) {
+    if (is_load) op.d = a.loose_destination(value, type, &bits);
+    else op.b = a.loose_source(value, type, &bits);
+  } else {
+    std::vector<u32> slots;
+    if (whole128) {
+      if (a.register_bits(value) != 128) return a.invalid("the operand is no 128-bit register");
+      const Slot slot = a.function().registers[static_cast<size_t>(value.reg)];
+      slots = {slot, slot + 8 * kLanes};
+    } else {
+      if (value.kind != OperandKind::kVector || value.elements.size() != elements) {
+        return a.invalid("wrong number of vector elements");
+      }
+      bool first = true;
+      for (const ptx::Operand& element : value.elements) {
+        if (element.kind == OperandKind::kSink && is_load) {
+          slots.push_back(kNoSlot);
+          continue;
+        }
+        unsigned element_bits = 0;
+        slots.push_back(is_load ? a.loose_destination(element, type, &element_bits) : a.loose_source(element, type, &element_bits));
+        if (!first && element_bits != bits) a.invalid("vector elements of different sizes");
+        bits = element_bits;
+        first = false;
+      }
+    }
+    op.list = a.list(std::move(slots));
+  }
+  if (strong && kind == AddressKind::kParam) return a.unsupported("");
+  if (strong) {
+    op.handler = is_load ? find_strong_load(type, bits) : find_strong_store(type, bits);
+    a.decoder().kernel().may_wait = true;
+  } else if (elements == 1) {
+    op.handler = is_load ? handlers().load(type, kind, bits) : handlers().store(type, kind, bits);
+  } else {
+    if (elements == 8 && type.bits != 32) return a.unsupported("");
+    op.handler = is_load ? handlers().load_vector(type, kind, bits) : handlers().store_vector(type, kind, bits);
+  }
+  if (op.handler == nullptr) return a.unsupported("");
+  a.emit(op);
+}
+
+// Copies happen at once, so waiting for them is nothing.
+void decode_copy(Assembler& a) {
+  if (!a.accept("async")) return a.unsupported("");
+  if (a.accept("commit_group") || a.accept("wait_group") || a.accept("wait_all")) {
+    Op op;
+    op.handler = no_operation;
+    return a.emit(op);
+  }
+  if (a.accept("bulk") || a.accept("mbarrier")) return a.unsupported("");
+  a.skip_cache_hints();
+  if (!a.accept("shared") && !a.accept("shared::cta")) return a.unsupported("");
+  if (!a.accept("global")) return a.unsupported("");
+  a.expect_operands(3, 4);
+  const s64 size = a.immediate(a.operand(2));
+  if (size != 4 && size != 8 && size != 16) return a.invalid("size is not 4, 8 or 16");
+  Op op, source;
+  op.handler = copy_to_shared;
+  a.address(op, a.operand(0), "shared", static_cast<u64>(size));
+  a.address(source, a.operand(1), "global", static_cast<u64>(size));
+  op.b = source.a;
+  Slot wanted = kNoSlot;
+  if (a.operand_count() == 4) {
+    if (a.is_predicate(a.operand(3))) return a.unsupported("ignore-src");
+    wanted = a.source32(a.operand(3));
+  }
+  if (source.imm != static_cast<s32>(source.imm)) return a.unsupported("offset");
+  op.list = a.list({wanted, static_cast<u32>(source.imm), static_cast<u32>(size)});
+  a.emit(op);
+}
+
+}  // namespace
+
+bool decode_memory(Assembler& a) {
+  const std::string_view opcode = a.opcode();
+  if (opcode == "ld" || opcode == "ldu") return decode_load_store(a, true), true;
+  if (opcode == "st") return decode_load_store(a, false), true;
+  if (opcode == "cp") return decode_copy(a), true;
+  if (opcode == "prefetch" || opcode == "prefetchu" || opcode == "discard" || opcode == "applypriority") {
+    a.space();
+    a.skip_cache_hints();
+    a.skip({"L1", "L2", "tensormap"});
+    Op op;
+    op.handler = no_operation;
+    return a.emit(op), true;
+  }
+  return false;
+}
+
+}  // namespace farcall::softgpu

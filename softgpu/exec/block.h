@@ -1,0 +1,11 @@
+// Makes a block ready to run.
+#pragma once
+
+#include "softgpu/exec/state.h"
+
+namespace farcall::softgpu {
+
+// All warps of block `index` of the run at the kernel's entry. False: out of memory.
+bool start_block(Block& block, GridRun& run, u64 index);
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,198 @@
+#include "softgpu/exec/grid.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "softgpu/exec/block.h"
+#include "softgpu/exec/fault.h"
+#include "softgpu/exec/warp.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// Blocks that one worker keeps going at once while they wait for each other.
+constexpr size_t kResidentMax = 64;
+
+// One thread's part of a grid. Lives outside of the code that a fault jumps out of.
+struct Share {
+  GridRun& run;
+  BlockPool& pool;
+  std::vector<std::unique_ptr<Block>> resident;
+  Warp* volatile current_warp = nullptr;
+  bool more = true;  // blocks to start
+  bool out_of_memory = false;
+};
+
+enum class BlockState : u8 { kFinished, kBlocked, kRunning };
+
+// Lets every warp run once, or until the block is done when nobody else wants the thread.
+BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress) {
+  for (;;) {
+    bool any_progress = false, any_quantum = false;
+    for (u32 k = 0; k < block.warp_count; ++k) {
+      Warp& warp = *block.warps[k];
+      if (warp.group_count == 0) continue;
+      share.current_warp = &warp;
+      bool moved = false;
+      if (run_warp(block, warp, &moved) == Outcome::kQuantum) any_quantum = true;
+      any_progress |= moved;
+      if (share.run.stopped.load(std::memory_order_relaxed)) return BlockState::kRunning;
+    }
+    *progress |= any_progress;
+    if (block.living == 0) return BlockState::kFinished;
+    if (!any_progress) return BlockState::kBlocked;
+    if (any_quantum && !to_the_end) return BlockState::kRunning;
+  }
+}
+
+void start_next(Share& share) {
+  GridRun& run = share.run;
+  const u64 index = run.next_block.fetch_add(1, std::memory_order_relaxed);
+  if (index >= run.block_total) {
+    share.more = false;
+    return;
+  }
+  auto block = share.pool.take();
+  if (!start_block(*block, run, index)) {
+    share.out_of_memory = true;
+    share.more = false;
+    run.stopped = true;
+  }
+  share.resident.push_back(std::move(block));
+}
+
+void run_share(void* argument) {
+  Share& share = *static_cast<Share*>(argument);
+  GridRun& run = share.run;
+  const bool may_wait = run.kernel->may_wait || run.launch->cooperative;
+  const size_t resident_max = run.launch->cooperative ? ~size_t{0} : kResidentMax;
+  while (!run.stopped.load(std::memory_order_relaxed)) {
+    // Blocks start in the order of their indices. One that only spins may wait for one that has not started.
+    if (share.more && (share.resident.empty() || (may_wait && share.resident.size() < resident_max))) {
+      start_next(share);
+      if (run.stopped.load(std::memory_order_relaxed)) break;
+    }
+    if (share.resident.empty()) break;
+    bool progress = false;
+    for (size_t k = 0; k < share.resident.size();) {
+      const BlockState state = run_block(share, *share.resident[k], !may_wait, &progress);
+      if (run.stopped.load(std::memory_order_relaxed)) return;
+      if (state == BlockState::kFinished) {
+        share.pool.give(std::move(share.resident[k]));
+        share.resident.erase(share.resident.begin() + static_cast<std::ptrdiff_t>(k));
+      } else {
+        ++k;
+      }
+    }
+    if (!progress && !share.resident.empty()) {
+      // Only a block's own threads can release its barriers, so nothing will ever change.
+      Warp& warp = *share.resident[0]->warps[0];
+      share.current_warp = &warp;
+      const Group* const group = warp.group_count != 0 ? &warp.groups[0] : nullptr;
+      const u32 pc = group == nullptr ? 0 : group->wait == Group::Wait::kBarrier ? group->pc - 1 : group->pc;
+      raise_fault(warp, run.kernel->code[pc], group == nullptr ? -1 : __builtin_ctz(group->mask),
+                  Fault::Kind::kTimeout, 0, "every thread of the block waits");
+    }
+    if (may_wait && !share.more) std::this_thread::yield();
+  }
+}
+
+void work_on(GridRun& run, BlockPool& pool) {
+  Share share{run, pool, {}, nullptr, true, false};
+  DeviceCodeScope scope;
+  Fault fault;
+  const bool ok = scope.run_guarded(run_share, &share, &share.current_warp, &fault);
+  if (share.out_of_memory) fault = {Fault::Kind::kStackOverflow, "out of host memory for the blocks of kernel " + run.kernel->info.name, 0};
+  if (!ok || share.out_of_memory) {
+    const std::lock_guard lock(run.fault_mutex);
+    if (!run.fault) run.fault = std::move(fault);
+    run.stopped = true;
+  }
+  for (auto& block : share.resident) pool.give(std::move(block));
+}
+
+}  // namespace
+
+std::unique_ptr<Block> BlockPool::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!blocks_.empty()) {
+      auto block = std::move(blocks_.back());
+      blocks_.pop_back();
+      return block;
+    }
+  }
+  return std::make_unique<Block>();
+}
+
+void BlockPool::give(std::unique_ptr<Block> block) {
+  const std::lock_guard lock(mutex_);
+  if (blocks_.size() < kKeptMax) blocks_.push_back(std::move(block));
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::start_threads(unsigned count) {
+  // The program's signals are the program's threads' business.
+  sigset_t all, before;
+  sigfillset(&all);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&all, signal);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (threads_.size() < count) {
+    threads_.emplace_back([this] { help(); });
+    pthread_setname_np(threads_.back().native_handle(), "softgpu-worker");
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void WorkerPool::run(GridRun& run) {
+  // Waking another core costs some ten microseconds: not for grids that are done by then.
+  constexpr u64 kThreadsAlone = 1024;
+  const Dim3 shape = run.launch->block;
+  const u64 threads = run.block_total * shape.x * shape.y * shape.z;
+  const auto helpers = static_cast<unsigned>(std::min<u64>(helpers_max_, run.block_total - 1));
+  if (helpers == 0 || threads <= kThreadsAlone) return work_on(run, blocks_);
+
+  Job job{&run, helpers, 0};
+  {
+    const std::lock_guard lock(mutex_);
+    start_threads(helpers_max_);
+    jobs_.push_back(&job);
+  }
+  if (helpers == 1) work_.notify_one();
+  else work_.notify_all();
+  work_on(run, blocks_);
+  std::unique_lock lock(mutex_);
+  std::erase(jobs_, &job);
+  done_.wait(lock, [&] { return job.running == 0; });
+}
+
+void WorkerPool::help() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const auto found = std::find_if(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->wanted > 0; });
+    if (found == jobs_.end()) {
+      if (stopping_) return;
+      work_.wait(lock);
+      continue;
+    }
+    Job& job = **found;
+    --job.wanted;
+    ++job.running;
+    lock.unlock();
+    work_on(*job.run, blocks_);
+    lock.lock();
+    if (--job.running == 0) done_.notify_all();
+  }
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,249 @@
+// atom, red, and the loads and stores that other threads watch. Lanes go one after the other, in lane order. These
+// are the host's atomic instructions, so they also work against the CPU's threads in pinned and managed memory.
+#include "softgpu/exec/handlers/atomic_inl.h"
+#include "softgpu/exec/handlers/common.h"
+#include "softgpu/exec/handlers/lanes_inl.h"
+#include "softgpu/exec/memory.h"
+
+namespace farcall::softgpu {
+
+using namespace FARCALL_ISA;
+
+namespace {
+
+// Calls f(lane, host address) for each lane; the address is aligned to `bytes` and may be used.
+template <u32 Bytes, class F>
+void for_each_address(Warp& warp, const Op& op, u32 mask, F f) {
+  warp.current = &op;
+  warp.current_mask = mask;
+  const auto kind = static_cast<AddressKind>(op.flags);
+  for_each_lane(mask, [&](int lane) {
+    const u64 address = lane_address(warp, kind, op.a, op.imm, lane);
+    if ((kind == AddressKind::kShared32 || kind == AddressKind::kShared64) &&
+        address - warp.shared_base >= warp.shared_limit) {
+      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
+    }
+    f(lane, checked_address(warp, op, lane, address, Bytes));
+  });
+}
+
+// PTX: atomic addition of floats flushes denormals, except in shared memory.
+template <AtomicOp Operation, class T>
+T apply(T old, T value, bool in_shared) {
+  if constexpr (kSame<T, float>) {
+    if (!in_shared) return flush_denormal(flush_denormal(old) + flush_denormal(value));
+  }
+  return apply_atomic<Operation>(old, value);
+}
+
+template <class T, AtomicOp Operation>
+void atomic(Warp& warp, const Op& op, u32 mask) {
+  using U = Unsigned<T>;
+  using S = typename Choose<sizeof(T) == 8, u64, u32>::Type;
+  const auto* b = lanes<S>(warp, op.b);
+  S results[kLanes] = {};
+  for_each_address<sizeof(T)>(warp, op, mask, [&](int lane, u8* host) {
+    auto* memory = reinterpret_cast<typename Aliased<U>::Type*>(host);
+    const U operand = static_cast<U>(b[lane]);
+    U old;
+    if constexpr (!kIsFloat<T> && Operation == AtomicOp::kAdd) {
+      old = __atomic_fetch_add(memory, operand, __ATOMIC_SEQ_CST);
+    } else if constexpr (Operation == AtomicOp::kExch) {
+      old = __atomic_exchange_n(memory, operand, __ATOMIC_SEQ_CST);
+    } else {
+      const bool in_shared = reinterpret_cast<u64>(host) - warp.shared_base < warp.shared_limit;
+      old = __atomic_load_n(memory, __ATOMIC_RELAXED);
+      U desired;
+      do {
+        desired = bit_cast<U>(apply<Operation>(bit_cast<T>(old), bit_cast<T>(operand), in_shared));
+      } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    }
+    results[lane] = old;
+  });
+  if (op.d != kNoSlot) write_lanes(lanes<S>(warp, op.d), mask, results);
+}
+
+// Two 16-bit floats in 32 bits. Each half is atomic in itself; here both are at once.
+template <class T, AtomicOp Operation>
+void atomic_pair(Warp& warp, const Op& op, u32 mask) {
+  const auto* b = lanes<u32>(warp, op.b);
+  u32 results[kLanes] = {};
+  for_each_address<4>(warp, op, mask, [&](int lane, u8* host) {
+    auto* memory = reinterpret_cast<typename Aliased<u32>::Type*>(host);
+    u32 old = __atomic_load_n(memory, __ATOMIC_RELAXED), desired;
+    do {
+      const T low = apply_atomic<Operation>(T{static_cast<u16>(old)}, T{static_cast<u16>(b[lane])});
+      const T high = apply_atomic<Operation>(T{static_cast<u16>(old >> 16)}, T{static_cast<u16>(b[lane] >> 16)});
+      desired = low.bits | u32{high.bits} << 16;
+    } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    results[lane] = old;
+  });
+  if (op.d != kNoSlot) write_lanes(lanes<u32>(warp, op.d), mask, results);
+}
+
+template <class T>
+void compare_and_swap(Warp& warp, const Op& op, u32 mask) {
+  using S = typename Choose<sizeof(T) == 8, u64, u32>::Type;
+  const auto* b = lanes<S>(warp, op.b);
+  const auto* c = lanes<S>(warp, op.c);
+  S results[kLanes] = {};
+  for_each_address<sizeof(T)>(warp, op, mask, [&](int lane, u8* host) {
+    T expected = static_cast<T>(b[lane]);
+    __atomic_compare_exchange_n(reinterpret_cast<typename Aliased<T>::Type*>(host), &expected, static_cast<T>(c[lane]),
+                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    results[lane] = expected;
+  });
+  if (op.d != kNoSlot) write_lanes(lanes<S>(warp, op.d), mask, results);
+}
+
+constexpr int kElementsMax = 8;
+
+template <class T, class Register, int Count>
+void strong_load(Warp& warp, const Op& op, u32 mask) {
+  Register values[Count][kLanes] = {};
+  for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
+    for (int k = 0; k < Count; ++k) {
+      const T v = __atomic_load_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, __ATOMIC_ACQUIRE);
+      if constexpr (kIsSigned<T>) values[k][lane] = static_cast<Register>(static_cast<Signed<Register>>(v));
+      else values[k][lane] = v;
+    }
+  });
+  for (int k = 0; k < Count; ++k) {
+    const Slot d = Count == 1 ? op.d : op.list[k];
+    if (d != kNoSlot) write_lanes(lanes<Register>(warp, d), mask, values[k]);
+  }
+}
+template <class T, class Register, int Count>
+void strong_store(Warp& warp, const Op& op, u32 mask) {
+  for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
+    for (int k = 0; k < Count; ++k) {
+      const auto* values = lanes<Register>(warp, Count == 1 ? op.b : op.list[k]);
+      __atomic_store_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, static_cast<T>(values[lane]),
+                       __ATOMIC_RELEASE);
+    }
+  });
+}
+
+template <class T, class Register>
+void strong_load_any(Warp& warp, const Op& op, u32 mask) {
+  switch (op.count) {
+    case 2: return strong_load<T, Register, 2>(warp, op, mask);
+    case 4: return strong_load<T, Register, 4>(warp, op, mask);
+    case 8: return strong_load<T, Register, 8>(warp, op, mask);
+    default: return strong_load<T, Register, 1>(warp, op, mask);
+  }
+}
+template <class T, class Register>
+void strong_store_any(Warp& warp, const Op& op, u32 mask) {
+  switch (op.count) {
+    case 2: return strong_store<T, Register, 2>(warp, op, mask);
+    case 4: return strong_store<T, Register, 4>(warp, op, mask);
+    case 8: return strong_store<T, Register, 8>(warp, op, mask);
+    default: return strong_store<T, Register, 1>(warp, op, mask);
+  }
+}
+
+template <AtomicOp Operation>
+Handler typed(ptx::Type type) {
+  using Kind = ptx::Type::Kind;
+  constexpr bool kMinMax = Operation == AtomicOp::kMin || Operation == AtomicOp::kMax;
+  constexpr bool kForFloats = Operation == AtomicOp::kAdd;
+  if (type.is_float()) {
+    if constexpr (kForFloats || kMinMax) {
+      if (type.kind == Kind::kBfloat) {
+        if (type.lanes == 2) return atomic_pair<Bfloat, Operation>;
+        return atomic<Bfloat, Operation>;
+      }
+      if (type.kind == Kind::kFloat && type.bits == 16) {
+        if (type.lanes == 2) return atomic_pair<Half, Operation>;
+        return atomic<Half, Operation>;
+      }
+    }
+    if constexpr (kForFloats) {
+      if (type.kind == Kind::kFloat && type.bits == 32) return atomic<float, Operation>;
+      if (type.kind == Kind::kFloat && type.bits == 64) return atomic<double, Operation>;
+    }
+    return nullptr;
+  }
+  if (!type.is_integer() || type.lanes != 1) return nullptr;
+  if (type.bits == 32) return type.is_signed() ? atomic<s32, Operation> : atomic<u32, Operation>;
+  if (type.bits == 64) return type.is_signed() ? atomic<s64, Operation> : atomic<u64, Operation>;
+  return nullptr;
+}
+
+}  // namespace
+
+Handler find_atomic(AtomicOp operation, ptx::Type type) {
+  switch (operation) {
+    case AtomicOp::kAdd: return typed<AtomicOp::kAdd>(type);
+    case AtomicOp::kMin: return typed<AtomicOp::kMin>(type);
+    case AtomicOp::kMax: return typed<AtomicOp::kMax>(type);
+    case AtomicOp::kInc: return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kInc> : nullptr;
+    case AtomicOp::kDec: return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kDec> : nullptr;
+    case AtomicOp::kAnd: return typed<AtomicOp::kAnd>(type);
+    case AtomicOp::kOr: return typed<AtomicOp::kOr>(type);
+    case AtomicOp::kXor: return typed<AtomicOp::kXor>(type);
+    case AtomicOp::kExch: return typed<AtomicOp::kExch>(type);
+  }
+  return nullptr;
+}
+
+Handler find_compare_and_swap(ptx::Type type) {
+  if (!type.is_integer() || type.lanes != 1) return nullptr;
+  switch (type.bits) {
+    case 16: return compare_and_swap<u16>;
+    case 32: return compare_and_swap<u32>;
+    case 64: return compare_and_swap<u64>;
+    default: return nullptr;
+  }
+}
+
+Handler find_strong_load(ptx::Type type, unsigned register_bits) {
+  const bool wide = register_bits == 64, is_signed = type.is_signed();
+  switch (type.total_bits()) {
+    case 8:
+      if (is_signed) return wide ? strong_load_any<s8, u64> : strong_load_any<s8, u32>;
+      return wide ? strong_load_any<u8, u64> : strong_load_any<u8, u32>;
+    case 16:
+      if (is_signed) return wide ? strong_load_any<s16, u64> : strong_load_any<s16, u32>;
+      return wide ? strong_load_any<u16, u64> : strong_load_any<u16, u32>;
+    case 32:
+      if (!wide) return strong_load_any<u32, u32>;
+      return is_signed ? strong_load_any<s32, u64> : strong_load_any<u32, u64>;
+    case 64: return wide ? strong_load_any<u64, u64> : nullptr;
+    default: return nullptr;
+  }
+}
+Handler find_strong_store(ptx::Type type, unsigned register_bits) {
+  const bool wide = register_bits == 64;
+  switch (type.total_bits()) {
+    case 8: return wide ? strong_store_any<u8, u64> : strong_store_any<u8, u32>;
+    case 16: return wide ? strong_store_any<u16, u64> : strong_store_any<u16, u32>;
+    case 32: return wide ? strong_store_any<u32, u64> : strong_store_any<u32, u32>;
+    case 64: return wide ? strong_store_any<u64, u64> : nullptr;
+    default: return nullptr;
+  }
+}
+
+void fence(Warp&, const Op&, u32) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+void copy_to_shared(Warp& warp, const Op& op, u32 mask) {
+  const u32 size = op.list[2];
+  const auto* source = lanes<u64>(warp, op.b);
+  warp.current = &op;
+  warp.current_mask = mask;
+  for_each_lane(mask, [&](int lane) {
+    const u64 to = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
+    const u64 from = source[lane] + static_cast<u64>(static_cast<s64>(static_cast<s32>(op.list[1])));
+    u32 bytes = size;
+    if (op.list[0] != kNoSlot) {
+      const u32 wanted = lanes<u32>(warp, op.list[0])[lane];
+      bytes = wanted < size ? wanted : size;
+    }
+    u8* const d = checked_address(warp, op, lane, to, size);
+    if (bytes != 0) __builtin_memcpy(d, checked_address(warp, op, lane, from, size), bytes);
+    __builtin_memset(d + bytes, 0, size - bytes);
+  });
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,237 @@
+// What all handler files share: typed access to 32 lanes, writing under a mask, 16-bit floats.
+//
+// These files are built once per instruction set, each time inside another namespace (FARCALL_ISA). Everything they
+// define must be in it: a function that two builds share by name would be linked from either, and a machine without
+// AVX-512 would run the wrong one. Therefore builtins instead of std:: templates, here and in the files that include
+// this (isa_isolation_test checks the object files).
+#pragma once
+
+#ifndef FARCALL_ISA
+#error "built through engine.cmake, which defines FARCALL_ISA"
+#endif
+
+#include "softgpu/exec/fault.h"
+#include "softgpu/exec/handlers/handlers.h"
+#include "softgpu/exec/state.h"
+
+namespace farcall::softgpu::FARCALL_ISA {
+
+struct Half {
+  u16 bits;
+};
+struct Bfloat {
+  u16 bits;
+};
+
+template <class T, class U>
+inline constexpr bool kSame = false;
+template <class T>
+inline constexpr bool kSame<T, T> = true;
+template <class T>
+inline constexpr bool kIsFloat = kSame<T, float> || kSame<T, double> || kSame<T, Half> || kSame<T, Bfloat>;
+template <class T>
+inline constexpr bool kIsSigned = T(-1) < T(0);
+
+template <bool Condition, class T, class F>
+struct Choose {
+  using Type = T;
+};
+template <class T, class F>
+struct Choose<false, T, F> {
+  using Type = F;
+};
+template <size_t Bytes, bool Signed>
+struct IntegerOf;
+template <> struct IntegerOf<1, false> { using Type = u8; };
+template <> struct IntegerOf<2, false> { using Type = u16; };
+template <> struct IntegerOf<4, false> { using Type = u32; };
+template <> struct IntegerOf<8, false> { using Type = u64; };
+template <> struct IntegerOf<1, true> { using Type = s8; };
+template <> struct IntegerOf<2, true> { using Type = s16; };
+template <> struct IntegerOf<4, true> { using Type = s32; };
+template <> struct IntegerOf<8, true> { using Type = s64; };
+template <class T>
+using Unsigned = typename IntegerOf<sizeof(T), false>::Type;
+template <class T>
+using Signed = typename IntegerOf<sizeof(T), true>::Type;
+
+template <class To, class From>
+[[gnu::always_inline]] inline To bit_cast(From value) {
+  return __builtin_bit_cast(To, value);
+}
+
+// How a T is kept in a slot: 32 or 64 bits a lane.
+template <class T>
+struct Lane {
+  using Storage = typename Choose<sizeof(T) == 8, T, typename Choose<sizeof(T) == 4, T, u32>::Type>::Type;
+  static T get(Storage s) {
+    if constexpr (sizeof(T) == sizeof(Storage)) {
+      return s;
+    } else if constexpr (kSame<T, Half> || kSame<T, Bfloat>) {
+      return T{static_cast<u16>(s)};
+    } else {
+      return static_cast<T>(s);
+    }
+  }
+  static Storage put(T v) {
+    if constexpr (sizeof(T) == sizeof(Storage)) {
+      return v;
+    } else if constexpr (kSame<T, Half> || kSame<T, Bfloat>) {
+      return v.bits;
+    } else if constexpr (kIsSigned<T>) {
+      return static_cast<u32>(static_cast<s32>(v));
+    } else {
+      return v;
+    }
+  }
+};
+template <class T>
+using Storage = typename Lane<T>::Storage;
+
+// A slot is written as one type and read as another ("may_alias").
+template <class T>
+struct Aliased {
+  typedef T Type __attribute__((may_alias));
+};
+
+template <class T>
+[[gnu::always_inline]] inline typename Aliased<T>::Type* lanes(Warp& warp, Slot slot) {
+  using Pointer = typename Aliased<T>::Type*;
+  return reinterpret_cast<Pointer>(__builtin_assume_aligned(warp.base[slot >> 30] + (slot & kSlotOffsetMask), 64));
+}
+
+[[gnu::always_inline]] inline u32 predicate(const Warp& warp, u16 index, bool negated) {
+  return warp.predicates[index] ^ (negated ? kAllLanes : 0);
+}
+
+[[gnu::always_inline]] inline void set_predicate(Warp& warp, u16 index, u32 mask, u32 value) {
+  if (index != 0) warp.predicates[index] = (warp.predicates[index] & ~mask) | (value & mask);
+}
+
+// Writes the lanes in `mask`. `values` is the handler's own array, so sources may be the destination.
+template <class S, class D>
+[[gnu::always_inline]] inline void write_lanes(D* __restrict d, u32 mask, const S* __restrict values) {
+  static_assert(sizeof(S) == sizeof(D));
+  if (mask == kAllLanes) {
+    __builtin_memcpy(d, values, sizeof(S) * kLanes);
+    return;
+  }
+  for (int i = 0; i < kLanes; ++i) d[i] = (mask >> i & 1) != 0 ? values[i] : d[i];
+}
+
+template <class S>
+[[gnu::always_inline]] inline void write_uniform(Warp& warp, Slot slot, u32 mask, S value) {
+  S values[kLanes];
+  for (S& v : values) v = value;
+  write_lanes(lanes<S>(warp, slot), mask, values);
+}
+
+// d = f(a). All lanes are computed, also those not asked for: f must be defined for every value.
+template <class D, class A, class F>
+[[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
+  const auto* a = lanes<Storage<A>>(warp, op.a);
+  Storage<D> values[kLanes];
+  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(Lane<A>::get(a[i])));
+  write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
+}
+template <class D, class A, class B, class F>
+[[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
+  const auto* a = lanes<Storage<A>>(warp, op.a);
+  const auto* b = lanes<Storage<B>>(warp, op.b);
+  Storage<D> values[kLanes];
+  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i])));
+  write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
+}
+template <class D, class A, class B, class C, class F>
+[[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
+  const auto* a = lanes<Storage<A>>(warp, op.a);
+  const auto* b = lanes<Storage<B>>(warp, op.b);
+  const auto* c = lanes<Storage<C>>(warp, op.c);
+  Storage<D> values[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i]), Lane<C>::get(c[i])));
+  }
+  write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
+}
+
+// One bit per lane.
+template <class F>
+[[gnu::always_inline]] inline u32 mask_of(F f) {
+  u32 mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= u32{static_cast<bool>(f(i))} << i;
+  return mask;
+}
+
+// Calls make.template operator()<T>() with the C++ type of an integer type; nullptr for others.
+template <class Make>
+inline Handler for_integer(ptx::Type type, Make make) {
+  if (!type.is_integer() || type.lanes != 1) return nullptr;
+  switch (type.bits) {
+    case 16: return type.is_signed() ? make.template operator()<s16>() : make.template operator()<u16>();
+    case 32: return type.is_signed() ? make.template operator()<s32>() : make.template operator()<u32>();
+    case 64: return type.is_signed() ? make.template operator()<s64>() : make.template operator()<u64>();
+    default: return nullptr;
+  }
+}
+
+[[gnu::always_inline]] inline float flush_denormal(float v) {
+  const u32 bits = bit_cast<u32>(v);
+  return (bits & 0x7f80'0000u) == 0 ? bit_cast<float>(bits & 0x8000'0000u) : v;
+}
+// PTX's single-precision instructions give one NaN.
+[[gnu::always_inline]] inline float canonical(float v) { return v != v ? bit_cast<float>(u32{0x7fff'ffff}) : v; }
+template <class T>
+[[gnu::always_inline]] inline T saturate(T v) {  // NaN becomes +0
+  return v > T(0) ? (v < T(1) ? v : T(1)) : T(0);
+}
+
+[[gnu::always_inline]] inline float to_float(float v) { return v; }
+[[gnu::always_inline]] inline float to_float(Bfloat v) { return bit_cast<float>(u32{v.bits} << 16); }
+[[gnu::always_inline]] inline float to_float(Half v) {
+  const u32 magnitude = u32{v.bits & 0x7fffu} << 13;
+  const u32 scaled = bit_cast<u32>(bit_cast<float>(magnitude) * 0x1p112f);  // rebias; denormals become normal
+  const u32 finite = (v.bits & 0x7c00u) == 0x7c00u ? magnitude | 0x7f80'0000u : scaled;
+  return bit_cast<float>(finite | u32{v.bits & 0x8000u} << 16);
+}
+
+// Round to nearest even; NaN becomes PTX's canonical one.
+[[gnu::always_inline]] inline Half to_half(float v) {
+  const u32 bits = bit_cast<u32>(v), sign = bits & 0x8000'0000u, magnitude = bits ^ sign;
+  constexpr u32 kDenormalMagic = 126u << 23;  // adding 0.5 puts the bits of a denormal half at the lower end
+  const u32 denormal = bit_cast<u32>(bit_cast<float>(magnitude) + bit_cast<float>(kDenormalMagic)) - kDenormalMagic;
+  const u32 normal = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
+  u32 result = magnitude < 0x3880'0000u ? denormal : normal;
+  result = magnitude >= 0x4780'0000u ? 0x7c00u : result;
+  result |= sign >> 16;
+  return {static_cast<u16>(magnitude > 0x7f80'0000u ? 0x7fffu : result)};
+}
+[[gnu::always_inline]] inline Bfloat to_bfloat(float v) {
+  const u32 bits = bit_cast<u32>(v);
+  return {static_cast<u16>(v != v ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+
+// To float so that a second rounding, to a type of at most 22 bits, gives what one rounding would: inexact results
+// are made odd in the last place (Boldo and Melquiond, "When double rounding is odd").
+[[gnu::always_inline]] inline float to_float_odd(double v) {
+  const float nearest = static_cast<float>(v);
+  const double back = nearest;
+  u32 bits = bit_cast<u32>(nearest);
+  const double magnitude = v < 0 ? -v : v, back_magnitude = back < 0 ? -back : back;
+  bits -= back_magnitude > magnitude ? 1 : 0;
+  bits |= back != v && v == v ? 1 : 0;
+  return bit_cast<float>(bits);
+}
+template <class T>
+[[gnu::always_inline]] inline T from_double(double v) {
+  if constexpr (kSame<T, Half>) return to_half(to_float_odd(v));
+  if constexpr (kSame<T, Bfloat>) return to_bfloat(to_float_odd(v));
+  if constexpr (kSame<T, float> || kSame<T, double>) return static_cast<T>(v);
+}
+template <class T>
+[[gnu::always_inline]] inline T from_float(float v) {
+  if constexpr (kSame<T, Half>) return to_half(v);
+  if constexpr (kSame<T, Bfloat>) return to_bfloat(v);
+  if constexpr (kSame<T, float> || kSame<T, double>) return v;
+}
+
+}  // namespace farcall::softgpu::FARCALL_ISA

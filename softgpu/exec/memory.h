@@ -1,0 +1,23 @@
+// Every access of device code to memory ends here, or in the fast paths of handlers/memory.cpp which make the same
+// checks. PTX's state spaces are ranges of host addresses (shared: of the block, local: of the warp, param: of the
+// launch), so a generic address needs no tag.
+#pragma once
+
+#include "softgpu/exec/state.h"
+
+namespace farcall::softgpu {
+
+// The host address that a lane's access of `bytes` (a power of two) goes to; raises a fault when it is misaligned
+// or lies in no memory of this thread. Memory of the window may still be unmapped: then the access itself faults.
+u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes);
+
+// For ranges of any size and alignment (cp.async.bulk, strings).
+u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes);
+
+// The address that a memory instruction's operand means in one lane.
+u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int lane);
+
+// At most `limit` bytes of a device string, into `out` with a terminating zero. Returns its length.
+size_t read_string(Warp& warp, const Op& op, int lane, u64 address, char* out, size_t limit);
+
+}  // namespace farcall::softgpu

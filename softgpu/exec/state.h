@@ -1,0 +1,121 @@
+// A running grid: its blocks and warps. A Block and its Warps belong to one worker thread at a time.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "softgpu/exec/engine.h"
+#include "softgpu/exec/op.h"
+#include "softgpu/exec/types.h"
+
+namespace farcall::softgpu {
+
+struct Block;
+struct GridRun;
+class DeviceHeap;
+
+// Zeroed memory with an alignment that vector instructions and PTX's widest types like; grows, never shrinks.
+class Buffer {
+ public:
+  static constexpr size_t kAlignment = 256;
+  Buffer() = default;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer();
+  // False: out of memory. Contents are zero after it has grown, otherwise kept.
+  bool reserve(size_t bytes);
+  u8* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  u8* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
+struct Group {
+  enum class Wait : u8 { kReady, kWarpSync, kBarrier };
+  u32 pc;
+  u32 mask;
+  u32 depth;  // of calls: inner groups run first, so that callers meet again
+  u32 spins;  // branches back while others were ready
+  Wait wait;
+  u8 barrier;
+};
+
+struct alignas(64) Warp {
+  u8* base[4];  // by the upper two bits of a Slot
+  u32* predicates;
+
+  // What memory instructions check against. `*_limit` is one past the last byte, relative to the base.
+  u64 window_base, window_limit;
+  u64 shared_base, shared_limit;
+  u64 local_base, local_limit;
+
+  Block* block;
+  u32 index;  // in the block
+  u32 members, exited;
+  u32 carry;  // CC.CF of each lane
+  u32 group_count;
+  Group groups[kLanes];
+
+  // Set by whatever may fault; read after a signal, so never kept in a register.
+  const Op* volatile current;
+  volatile u32 current_mask;
+  volatile int current_lane;  // -1: all of current_mask
+
+  u64 prepared_for;  // GridRun::grid_id that special registers and frames are filled for
+  Buffer registers, local;
+};
+
+struct Barrier {
+  u32 arrived = 0;
+  u32 expected = 0;  // 0: all living threads
+  u32 result = 0;    // of bar.red
+};
+
+struct Block {
+  GridRun* run;
+  const Kernel* kernel;
+  std::array<u32, 3> index;
+  u32 threads, living;
+  std::array<Barrier, 16> barriers;
+  std::vector<std::unique_ptr<Warp>> warps;
+  u32 warp_count;
+  Buffer shared, values;
+  u64 params;  // address of the launch's parameters
+  std::string text, string_argument;  // of device-side printf, here because a fault skips destructors
+};
+
+// A grid while it runs; lives on the stack of Engine::launch().
+struct GridRun {
+  const Launch* launch;
+  const Kernel* kernel;
+  AddressSpace* memory;
+  DeviceHeap* heap;
+  const std::function<void(std::string_view, bool)>* output;
+  std::mutex* output_mutex;
+  const u8* params;
+  u64 param_bytes;
+  u64 block_total;
+  u64 grid_id;
+  unsigned worker_count;
+
+  // What cooperative groups calls the grid workspace; %envreg1 and 2 hold its address.
+  struct Workspace {
+    u32 size = 4;
+    u32 barrier = 0;
+  } workspace;
+
+  std::atomic<u64> next_block{0};
+  std::atomic<bool> stopped{false};
+  std::mutex fault_mutex;
+  std::optional<Fault> fault;
+};
+
+}  // namespace farcall::softgpu

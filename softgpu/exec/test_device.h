@@ -1,0 +1,157 @@
+// A device for tests: an address space with a reserved window, an engine on it, and one-line launches.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "softgpu/exec/engine.h"
+
+namespace farcall::softgpu {
+
+// Page-granular: what is not allocated faults.
+class TestMemory final : public AddressSpace {
+ public:
+  TestMemory() {
+    void* const window = mmap(nullptr, kWindowBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (window == MAP_FAILED) std::abort();
+    base_ = static_cast<char*>(window);
+  }
+  ~TestMemory() override { munmap(base_, kWindowBytes); }
+
+  uint64_t window_base() const override { return reinterpret_cast<uint64_t>(base_); }
+  uint64_t window_bytes() const override { return kWindowBytes; }
+  bool host_visible(uint64_t address, size_t bytes) const override {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [start, size] : host_ranges_) {
+      if (address - start < size && bytes <= size - (address - start)) return true;
+    }
+    return false;
+  }
+  void* allocate(size_t bytes, size_t) override {
+    const std::lock_guard lock(mutex_);
+    if (bytes > limit_) return nullptr;
+    const size_t size = (bytes + kPage - 1) / kPage * kPage;
+    char* const at = base_ + used_;
+    used_ += size + kPage;  // a hole behind each
+    if (used_ > kWindowBytes) return nullptr;
+    mprotect(at, size, PROT_READ | PROT_WRITE);
+    live_[at] = size;
+    return at;
+  }
+  void deallocate(void* address) override {
+    const std::lock_guard lock(mutex_);
+    const auto it = live_.find(address);
+    ASSERT_NE(it, live_.end());
+    mprotect(address, it->second, PROT_NONE);
+    madvise(address, it->second, MADV_DONTNEED);
+    live_.erase(it);
+  }
+  void add_host_range(void* address, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    host_ranges_[reinterpret_cast<uint64_t>(address)] = bytes;
+  }
+  size_t live() const {
+    const std::lock_guard lock(mutex_);
+    return live_.size();
+  }
+  void set_limit(size_t bytes) { limit_ = bytes; }
+
+ private:
+  static constexpr size_t kWindowBytes = size_t{8} << 30, kPage = 4096;
+  char* base_;
+  size_t used_ = kPage, limit_ = kWindowBytes;
+  mutable std::mutex mutex_;
+  std::map<void*, size_t> live_;
+  std::map<uint64_t, size_t> host_ranges_;
+};
+
+// Parameters packed as a kernel expects them.
+class Params {
+ public:
+  template <class... Args>
+  explicit Params(const Args&... args) {
+    (add(args), ...);
+  }
+  template <class T>
+  void add(const T& value) {
+    const size_t offset = (bytes_.size() + alignof(T) - 1) / alignof(T) * alignof(T);
+    bytes_.resize(offset + sizeof(T));
+    std::memcpy(bytes_.data() + offset, &value, sizeof(T));
+  }
+  std::span<const std::byte> span() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+struct TestDevice {
+  TestMemory memory;
+  std::string out, err;
+  std::unique_ptr<Engine> engine;
+
+  explicit TestDevice(unsigned workers = 2) {
+    EngineOptions options;
+    options.workers = workers;
+    options.output = [this](std::string_view text, bool is_stderr) { (is_stderr ? err : out) += text; };
+    engine = Engine::create(memory, std::move(options));
+  }
+
+  template <class T>
+  std::span<T> array(size_t count) {
+    return {static_cast<T*>(memory.allocate(count * sizeof(T), 256)), count};
+  }
+  template <class T>
+  std::span<T> upload(const std::vector<T>& values) {
+    auto to = array<T>(values.size());
+    std::memcpy(to.data(), values.data(), values.size() * sizeof(T));
+    return to;
+  }
+
+  std::unique_ptr<Program> load(std::string_view ptx) {
+    LoadError error{};
+    auto program = engine->load({&ptx, 1}, &error);
+    EXPECT_TRUE(program) << error.message;
+    return program;
+  }
+  LoadError load_error(std::string_view ptx, std::string_view kernel = "k") {
+    LoadError error{};
+    auto program = engine->load({&ptx, 1}, &error);
+    if (!program) return error;
+    EXPECT_EQ(program->kernel(kernel, &error), nullptr) << "decoded, but should not";
+    return error;
+  }
+
+  std::optional<Fault> try_launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block, const Params& params,
+                                  uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
+    LoadError error{};
+    const Kernel* const decoded = program.kernel(kernel, &error);
+    if (decoded == nullptr) return Fault{Fault::Kind::kIllegalInstruction, "not decoded: " + error.message};
+    std::vector<std::byte> bytes(params.span().begin(), params.span().end());
+    // A struct's tail padding: Params knows fields only.
+    bytes.resize(program.kernel_info(kernel)->param_bytes);
+    Launch launch;
+    launch.kernel = decoded;
+    launch.grid = grid;
+    launch.block = block;
+    launch.params = bytes;
+    launch.dynamic_shared_bytes = dynamic_shared_bytes;
+    launch.cooperative = cooperative;
+    return engine->launch(launch);
+  }
+  void launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block, const Params& params,
+              uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
+    const auto fault = try_launch(program, kernel, grid, block, params, dynamic_shared_bytes, cooperative);
+    EXPECT_FALSE(fault) << fault->message;
+  }
+};
+
+}  // namespace farcall::softgpu

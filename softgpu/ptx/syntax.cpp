@@ -1,0 +1,222 @@
+#include "softgpu/ptx/syntax.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdlib>
+
+namespace farcall::softgpu::ptx {
+namespace {
+
+// The whole of `digits` in `base`; false when it is something else or does not fit.
+bool parse_digits(std::string_view digits, int base, uint64_t* value) {
+  const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), *value, base);
+  return status == std::errc() && end == digits.data() + digits.size();
+}
+
+bool has_prefix(std::string_view text, char letter) {
+  return text.size() > 2 && text[0] == '0' && (text[1] | 0x20) == letter;
+}
+
+uint32_t parse_alignment(Lexer& lexer) {
+  const int64_t n = parse_integer(lexer);
+  if (lexer.failed()) return 1;
+  if (n < 1 || n > kAlignmentMax || !std::has_single_bit(static_cast<uint64_t>(n))) {
+    lexer.fail("alignment is not a power of two of a sensible size");
+    return 1;
+  }
+  return static_cast<uint32_t>(n);
+}
+
+Initializer parse_initializer_element(Lexer& lexer, const Type& type) {
+  Initializer element;
+  auto symbol_with_offset = [&] {
+    if (lexer.is("generic")) {
+      lexer.take();
+      element.generic = true;
+      lexer.expect("(");
+      element.symbol = parse_name(lexer);
+      lexer.expect(")");
+    } else {
+      element.symbol = parse_name(lexer);
+    }
+    if (lexer.accept("+") || lexer.is("-")) element.value = parse_integer(lexer);
+  };
+  if (!lexer.is(Token::Kind::kNumber) && !lexer.is("-")) {
+    symbol_with_offset();
+    return element;
+  }
+  const Number number = parse_number(lexer);
+  if (lexer.accept("(")) {  // 0xFF00(symbol)
+    if (number.value == 0) lexer.fail("mask of an address is zero");
+    element.shift = number.value == 0 ? 0 : std::countr_zero(static_cast<uint64_t>(number.value));
+    symbol_with_offset();
+    lexer.expect(")");
+    return element;
+  }
+  element.value = number.value;
+  if (type.kind == Type::Kind::kFloat && type.bits == 32 && number.kind == Operand::Kind::kFloat64) {
+    element.value = std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(number.value)));
+  }
+  return element;
+}
+
+void parse_initializer(Lexer& lexer, Variable& variable, int depth) {
+  if (depth > kNestingMax) return lexer.fail("initialiser nests too deeply");
+  if (!lexer.accept("{")) {
+    variable.initializers.push_back(parse_initializer_element(lexer, variable.type));
+    return;
+  }
+  while (!lexer.at_end() && !lexer.is("}")) {
+    parse_initializer(lexer, variable, depth + 1);
+    if (!lexer.accept(",")) break;
+  }
+  lexer.expect("}");
+}
+
+}  // namespace
+
+Type parse_type(std::string_view word) {
+  using Kind = Type::Kind;
+  if (word == "pred") return {Kind::kPredicate, 1, 1};
+  if (word == "tf32") return {Kind::kTf32, 32, 1};
+  uint8_t lanes = 1;
+  if (word.ends_with("x2")) {
+    lanes = 2;
+    word.remove_suffix(2);
+  }
+  if (word == "bf16") return {Kind::kBfloat, 16, lanes};
+  if (word.size() < 2) return {};
+  uint64_t bits = 0;
+  if (!parse_digits(word.substr(1), 10, &bits)) return {};
+  const bool integer_width = bits == 8 || bits == 16 || bits == 32 || bits == 64;
+  const auto type = [&](Kind kind) { return Type{kind, static_cast<uint16_t>(bits), lanes}; };
+  switch (word[0]) {
+    case 'b': return integer_width || bits == 128 ? type(Kind::kBits) : Type{};
+    case 'u': return integer_width ? type(Kind::kUnsigned) : Type{};
+    case 's': return integer_width ? type(Kind::kSigned) : Type{};
+    case 'f': return bits == 16 || bits == 32 || bits == 64 ? type(Kind::kFloat) : Type{};
+    default: return {};
+  }
+}
+
+Number parse_number(Lexer& lexer) {
+  const bool negative = lexer.accept("-");
+  if (!lexer.is(Token::Kind::kNumber)) {
+    lexer.fail("expected a number");
+    return {};
+  }
+  const std::string_view text = lexer.current().text;
+  uint64_t bits = 0;
+  if (has_prefix(text, 'f') && text.size() == 10 && parse_digits(text.substr(2), 16, &bits)) {
+    lexer.take();
+    return {Operand::Kind::kFloat32, static_cast<int64_t>(negative ? bits ^ 0x8000'0000u : bits)};
+  }
+  if (has_prefix(text, 'd') && text.size() == 18 && parse_digits(text.substr(2), 16, &bits)) {
+    lexer.take();
+    return {Operand::Kind::kFloat64, static_cast<int64_t>(negative ? bits ^ (uint64_t{1} << 63) : bits)};
+  }
+  if (text.find('.') != text.npos) {
+    double value = 0;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (status != std::errc() || end != text.data() + text.size()) lexer.fail("malformed number");
+    lexer.take();
+    return {Operand::Kind::kFloat64, std::bit_cast<int64_t>(negative ? -value : value)};
+  }
+  std::string_view digits = text;
+  if (digits.ends_with('U') || digits.ends_with('u')) digits.remove_suffix(1);
+  int base = 10;
+  if (has_prefix(digits, 'x')) {
+    base = 16;
+    digits.remove_prefix(2);
+  } else if (has_prefix(digits, 'b')) {
+    base = 2;
+    digits.remove_prefix(2);
+  } else if (digits.size() > 1 && digits[0] == '0') {
+    base = 8;
+  }
+  if (!parse_digits(digits, base, &bits)) lexer.fail("malformed number");
+  lexer.take();
+  return {Operand::Kind::kInteger, static_cast<int64_t>(negative ? -bits : bits)};
+}
+
+int64_t parse_integer(Lexer& lexer) {
+  const Number number = parse_number(lexer);
+  if (number.kind != Operand::Kind::kInteger) lexer.fail("expected an integer");
+  return number.value;
+}
+
+std::string_view parse_name(Lexer& lexer) {
+  if (!lexer.is(Token::Kind::kWord)) {
+    lexer.fail("expected a name");
+    return {};
+  }
+  return lexer.take().text;
+}
+
+Variable parse_variable(Lexer& lexer, std::string_view space) {
+  Variable variable;
+  variable.space = space;
+  variable.line = lexer.current().line;
+  uint32_t alignment = 0;
+  while (lexer.is(Token::Kind::kDot)) {
+    const std::string_view word = lexer.current().text.substr(1);
+    if (Type type = parse_type(word)) {
+      lexer.take();
+      variable.type = type;
+    } else if (word == "align") {
+      lexer.take();
+      alignment = parse_alignment(lexer);
+    } else if (word == "v2" || word == "v4" || word == "v8") {
+      lexer.take();
+      variable.vector = static_cast<uint32_t>(word[1] - '0');
+    } else if (word == "texref" || word == "samplerref" || word == "surfref") {
+      lexer.take();
+      variable.type = {Type::Kind::kBits, 64, 1};
+    } else if (word == "attribute") {
+      lexer.take();
+      lexer.expect("(");
+      while (!lexer.at_end() && !lexer.accept(")")) {
+        if (lexer.is(".managed")) variable.is_managed = true;
+        if (lexer.is(".unified")) lexer.fail("unsupported attribute");
+        lexer.take();
+      }
+    } else if (word == "ptr" || word == "noalias" || word == "global" || word == "const" || word == "shared" ||
+               word == "local" || word == "generic") {
+      lexer.take();  // what a pointer parameter points to: a hint
+    } else {
+      lexer.fail("unknown attribute of a variable");
+      return variable;
+    }
+  }
+  if (!variable.type || variable.type.is_predicate()) lexer.fail("variable without a type");
+  variable.name = parse_name(lexer);
+
+  const uint64_t element_bytes = std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
+  while (lexer.accept("[")) {
+    const int64_t n = lexer.is("]") ? 0 : parse_integer(lexer);
+    if (n < 0 || static_cast<uint64_t>(n) > kVariableBytesMax) {
+      lexer.fail("array size out of range");
+      return variable;
+    }
+    // Both factors are below 2^40 / element_bytes and 2^40: no overflow when each step is checked.
+    if (n != 0 && variable.count > kVariableBytesMax / element_bytes / static_cast<uint64_t>(n)) {
+      lexer.fail("array too large");
+      return variable;
+    }
+    variable.count *= static_cast<uint64_t>(n);
+    lexer.expect("]");
+  }
+  variable.alignment = alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
+  if (lexer.accept("=")) {
+    parse_initializer(lexer, variable, 0);
+    // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
+    if (variable.count == 0) variable.count = variable.initializers.size();
+    if (variable.initializers.size() > variable.count * variable.vector) {
+      lexer.fail_at(variable.line, "too many initialisers for '" + std::string(variable.name) + "'");
+    }
+  }
+  return variable;
+}
+
+}  // namespace farcall::softgpu::ptx

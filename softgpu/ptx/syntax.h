@@ -1,0 +1,31 @@
+// The parts of the grammar that modules and bodies share: numbers and variable declarations.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "softgpu/ptx/ast.h"
+#include "softgpu/ptx/lexer.h"
+
+namespace farcall::softgpu::ptx {
+
+// Limits that no compiler's output comes near; they keep a few bytes of text from asking for all memory.
+constexpr uint32_t kRegistersMax = 1u << 20;  // of one function
+constexpr int kNestingMax = 64;               // braces in initialisers, operands and bodies
+constexpr uint64_t kVariableBytesMax = uint64_t{1} << 40;
+constexpr uint32_t kAlignmentMax = 1u << 16;
+
+struct Number {
+  Operand::Kind kind = Operand::Kind::kInteger;  // kInteger, kFloat32 or kFloat64
+  int64_t value = 0;                             // floats: their bits
+};
+Number parse_number(Lexer& lexer);
+int64_t parse_integer(Lexer& lexer);
+
+// Behind the state space: [.align n] [.v2] .type name[n] [= initialiser].
+Variable parse_variable(Lexer& lexer, std::string_view space);
+
+// A name of a variable, function, register or label.
+std::string_view parse_name(Lexer& lexer);
+
+}  // namespace farcall::softgpu::ptx
