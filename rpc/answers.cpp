@@ -232,7 +232,7 @@ void Answers::handle_reply(const Frame& frame) {
   auto body = std::exchange(incoming_, nullptr);
   if (!frame.message.words.empty()) {
     if (!body) body = std::make_shared<ReplyBody>();
-    body->message.assign(frame.message.words.begin(), frame.message.words.end());
+    body->message = copy_words(frame.message.words);
     body->segment_table = frame.message.segment_table;
   }
   const ReplyHeader& header = frame.reply;

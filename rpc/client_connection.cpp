@@ -177,7 +177,7 @@ int CallWriter::finish(uint16_t flags) {
     // Elsewhere already, or no room for the payload's header in front of it.
     const size_t used = builder_.used_words();
     if (in_place) {
-      flat_ = kj::heapArray<capnp::word>(message.words.data(), message_words);
+      flat_ = copy_words(message.words);
       message.words = {flat_.begin(), flat_.size()};
       in_place = false;
     }

@@ -76,9 +76,10 @@ Status HelloReceiver::advance(Receive&& receive) {
         const Status status = check_preamble();
         if (status != Status::kOk) return status;
         preamble_checked_ = true;
-        words_.resize(preamble_.message_words);
+        words_ = kj::heapArray<capnp::word>(preamble_.message_words);
       }
-      into = std::as_writable_bytes(std::span(words_)).subspan(received_ - sizeof preamble_);
+      into = std::as_writable_bytes(std::span(words_.begin(), words_.size()))
+                 .subspan(received_ - sizeof preamble_);
       if (into.empty()) return Status::kOk;
     }
     const auto received = receive(into);

@@ -30,12 +30,12 @@ std::string_view farcall_version();
 // A Hello or a HelloReply that has arrived whole, as bytes that can be passed on.
 class HelloMessage {
  public:
-  explicit HelloMessage(std::vector<capnp::word> words) : words_(std::move(words)) {}
+  explicit HelloMessage(kj::Array<capnp::word> words) : words_(std::move(words)) {}
 
-  std::span<const capnp::word> words() const { return words_; }
+  std::span<const capnp::word> words() const { return view_words(words_); }
 
  private:
-  std::vector<capnp::word> words_;
+  kj::Array<capnp::word> words_;
 };
 
 // Receives one side's preamble and message. poll() never waits, so an event loop can drive it.
@@ -64,7 +64,7 @@ class HelloReceiver {
   Preamble preamble_ = {};
   size_t received_ = 0;  // bytes of preamble and message
   bool preamble_checked_ = false;
-  std::vector<capnp::word> words_;
+  kj::Array<capnp::word> words_;
   std::string problem_;
   uint32_t peer_protocol_version_ = 0;
 };

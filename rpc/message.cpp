@@ -1,6 +1,7 @@
 #include "rpc/message.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace farcall::rpc {
 namespace {
@@ -51,7 +52,7 @@ kj::ArrayPtr<capnp::word> InPlaceBuilder::allocateSegment(unsigned int words_min
   }
   constexpr size_t kHeapSegmentWordsMin = 1024;
   more_.push_back(kj::heapArray<capnp::word>(std::max<size_t>(words_min, kHeapSegmentWordsMin)));
-  std::fill(more_.back().begin(), more_.back().end(), capnp::word());
+  std::memset(static_cast<void*>(more_.back().begin()), 0, more_.back().asBytes().size());
   return more_.back().asPtr();
 }
 
@@ -61,6 +62,12 @@ size_t InPlaceBuilder::used_words() {
     if (segment.begin() == space_.data()) return segment.size();
   }
   return 0;
+}
+
+kj::Array<capnp::word> copy_words(std::span<const capnp::word> words) {
+  auto copy = kj::heapArray<capnp::word>(words.size());
+  if (!words.empty()) std::memcpy(copy.begin(), words.data(), words.size_bytes());
+  return copy;
 }
 
 MessageView encode(capnp::MessageBuilder& builder, kj::Array<capnp::word>& flat) {

@@ -82,6 +82,12 @@ class ScratchMessage {
   InPlaceBuilder builder_;
 };
 
+// capnp::word may not be copied as a value (clang says so, g++ is lenient): these copy memory.
+kj::Array<capnp::word> copy_words(std::span<const capnp::word> words);
+inline std::span<const capnp::word> view_words(const kj::Array<capnp::word>& words) {
+  return {words.begin(), words.size()};
+}
+
 // The finished message: a view of the builder's own words or, for several segments, of `flat`.
 // Nothing for a builder whose root was never set.
 MessageView encode(capnp::MessageBuilder& builder, kj::Array<capnp::word>& flat);

@@ -17,7 +17,7 @@ namespace farcall::rpc {
 constexpr int kSessionLostResult = 46;
 
 struct ReplyBody {
-  std::vector<capnp::word> message;
+  kj::Array<capnp::word> message;
   bool segment_table = false;
   std::vector<std::byte> payload;
 };
@@ -44,14 +44,15 @@ class Reply {
   int result() const { return result_; }
   // Only what this call did: what an answer that is kept is worth later.
   int own_result() const { return own_result_; }
-  bool has_results() const { return body_ != nullptr && !body_->message.empty(); }
+  bool has_results() const { return body_ != nullptr && body_->message.size() > 0; }
   // Valid while this Reply lives; absent results read as defaults. Words that don't decode throw
   // kj::Exception, which enter() turns into a lost session.
   template <class T>
   typename T::Reader results() {
     if (!decoder_) {
       decoder_ = std::make_unique<MessageDecoder>(
-          body_ ? MessageView{.words = body_->message, .segment_table = body_->segment_table}
+          body_ ? MessageView{.words = view_words(body_->message),
+                              .segment_table = body_->segment_table}
                 : MessageView{});
     }
     return decoder_->root<T>();
