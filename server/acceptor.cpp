@@ -21,11 +21,12 @@ constexpr std::chrono::milliseconds kBackOff{200};
 constexpr int kAcceptsPerTurn = 32;
 constexpr size_t kDiscardedBytesMax = 1 << 20;
 
-// Asio watches a descriptor that somebody else owns. release() before the owner passes it to another
-// process: the registration belongs to the open file and would survive our close.
+// Asio watches a descriptor that somebody else owns. release() before the owner passes it to
+// another process: the registration belongs to the open file and would survive our close.
 class Watch {
  public:
-  // A descriptor that can't be watched (the system's limit of watches) gives an error to every wait.
+  // A descriptor that can't be watched (the system's limit of watches) gives an error to every
+  // wait.
   Watch(asio::io_context& io, int fd) : descriptor_(io) {
     asio::error_code error;
     descriptor_.assign(fd, error);
@@ -120,10 +121,15 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
 
   void read() {
     switch (receiver_.poll(*channel_)) {
-      case Status::kOk: return arrive();
-      case Status::kBusy: return wait();
-      case Status::kProtocol: return refuse_protocol();
-      default: log::debug("{}: left without a hello", peer_); return leave();
+      case Status::kOk:
+        return arrive();
+      case Status::kBusy:
+        return wait();
+      case Status::kProtocol:
+        return refuse_protocol();
+      default:
+        log::debug("{}: left without a hello", peer_);
+        return leave();
     }
   }
 
@@ -136,7 +142,8 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
   void arrive() {
     rpc::HelloMessage hello = receiver_.take();
     auto client = rpc::read_hello(hello.words());
-    if (!client) return refuse({.reason = "the hello does not decode", .status = kStatusVersionMismatch});
+    if (!client)
+      return refuse({.reason = "the hello does not decode", .status = kStatusVersionMismatch});
     const auto self = shared_from_this();
     watch_.release();  // from here on the connection may become a worker's
     Arrival arrival{std::move(channel_), std::move(hello), client.take()};
@@ -169,7 +176,8 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
   bool leaving_ = false, waiting_ = false;
 };
 
-// --- A listener and its place in the event loop ---------------------------------------------------
+// --- A listener and its place in the event loop
+// ---------------------------------------------------
 
 class Acceptor::Door : public std::enable_shared_from_this<Door> {
  public:
@@ -205,7 +213,8 @@ class Acceptor::Door : public std::enable_shared_from_this<Door> {
   asio::steady_timer timer_;
 };
 
-// --- The acceptor ---------------------------------------------------------------------------------
+// --- The acceptor
+// ---------------------------------------------------------------------------------
 
 Acceptor::Acceptor(asio::io_context& io, Limits limits, OnArrival on_arrival)
     : io_(io),
@@ -246,7 +255,8 @@ void Acceptor::accept_all(Door& door) {
       admit(channel.take());
       continue;
     }
-    // Out of descriptors looks like an empty queue; readable and empty at the first try is the former.
+    // Out of descriptors looks like an empty queue; readable and empty at the first try is the
+    // former.
     if (i == 0 && turn_away_one(door.listener())) return door.wait_after_back_off();
     break;
   }

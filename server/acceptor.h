@@ -1,8 +1,8 @@
 // The door: accepts connections and listens to what they say first, without ever waiting for one of
 // them. A newcomer has `hello_timeout` to send a Preamble and a Hello of bounded size; then it is
-// handed on, or told in a sentence why not. At most `half_open_max` newcomers are kept: one more pushes
-// out the oldest, since an honest client says hello at once and whoever holds connections open
-// without a word is not one.
+// handed on, or told in a sentence why not. At most `half_open_max` newcomers are kept: one more
+// pushes out the oldest, since an honest client says hello at once and whoever holds connections
+// open without a word is not one.
 //
 // When the process runs out of descriptors, a reserved one lets the waiting connection be accepted
 // and told; then the door stays shut for a moment, instead of spinning on a listener that is

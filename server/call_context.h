@@ -39,8 +39,8 @@ class CallContext {
     return arguments_.root<T>();
   }
   std::span<const std::byte> payload() const { return frame_.payload; }
-  // The payload lies in a chunk of the worker's staging memory, which goes back after the call unless
-  // the handler takes it: nullptr if it doesn't lie there.
+  // The payload lies in a chunk of the worker's staging memory, which goes back after the call
+  // unless the handler takes it: nullptr if it doesn't lie there.
   std::byte* take_staged_payload() {
     if (!frame_.placed || payload_taken_) return nullptr;
     payload_taken_ = true;

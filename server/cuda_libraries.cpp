@@ -37,7 +37,8 @@ std::vector<std::string> runtime_candidates(int major, const std::string& cudart
   if (!cudart_dir.empty()) return {cudart_dir + "/" + name};
   std::vector<std::string> candidates;
   const char* home = std::getenv("CUDA_HOME");
-  for (const std::string& root : {std::string(home != nullptr ? home : ""), std::string("/usr/local/cuda")}) {
+  for (const std::string& root :
+       {std::string(home != nullptr ? home : ""), std::string("/usr/local/cuda")}) {
     if (root.empty()) continue;
     candidates.push_back(root + "/lib64/" + name);
     candidates.push_back(root + "/lib/" + name);
@@ -79,10 +80,11 @@ void CudaLibraries::load_driver(const CudaOptions& options) {
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
     const char* why = ::dlerror();
-    return fail(CUDA_ERROR_NO_DEVICE,
-                fmt::format("no CUDA driver: {}. Install NVIDIA's driver, name its libcuda.so.1 with "
-                            "--driver PATH, or serve the software device with --softgpu",
-                            why));
+    return fail(
+        CUDA_ERROR_NO_DEVICE,
+        fmt::format("no CUDA driver: {}. Install NVIDIA's driver, name its libcuda.so.1 with "
+                    "--driver PATH, or serve the software device with --softgpu",
+                    why));
   }
   if (loaded_our_stubs()) {
     return fail(CUDA_ERROR_STUB_LIBRARY,
@@ -96,18 +98,20 @@ void CudaLibraries::load_driver(const CudaOptions& options) {
   if (driver_.cuInit == nullptr || driver_.cuCtxSetCurrent == nullptr ||
       driver_.cuCtxGetCurrent == nullptr || driver_.cuDriverGetVersion == nullptr ||
       driver_.cuDevicePrimaryCtxRetain == nullptr || driver_.cuDeviceGetCount == nullptr) {
-    return fail(CUDA_ERROR_STUB_LIBRARY, path + " is not a CUDA driver: it lacks cuInit and others");
+    return fail(CUDA_ERROR_STUB_LIBRARY,
+                path + " is not a CUDA driver: it lacks cuInit and others");
   }
   if (const CUresult result = driver_.cuInit(0)) {
     const char* name = nullptr;
     const char* text = nullptr;
     if (driver_.cuGetErrorName != nullptr) driver_.cuGetErrorName(result, &name);
     if (driver_.cuGetErrorString != nullptr) driver_.cuGetErrorString(result, &text);
-    return fail(result,
-                fmt::format("the CUDA driver does not start: cuInit gave {} ({}). Check nvidia-smi, "
-                            "or serve the software device with --softgpu",
-                            name != nullptr ? name : std::to_string(int(result)),
-                            text != nullptr ? text : "no description"));
+    return fail(
+        result,
+        fmt::format("the CUDA driver does not start: cuInit gave {} ({}). Check nvidia-smi, "
+                    "or serve the software device with --softgpu",
+                    name != nullptr ? name : std::to_string(int(result)),
+                    text != nullptr ? text : "no description"));
   }
 }
 
@@ -120,7 +124,8 @@ void CudaLibraries::load_runtime(int major, const std::string& cudart_dir) {
       continue;
     }
     if (loaded_our_stubs()) {
-      runtime_problem_ = candidate + " on the server is Farcall's own client library; name the "
+      runtime_problem_ = candidate +
+                         " on the server is Farcall's own client library; name the "
                          "folder of NVIDIA's with --cudart-dir";
       return log::warning("{}", runtime_problem_);
     }

@@ -14,8 +14,8 @@ namespace farcall::server {
 
 class CudaLibraries {
  public:
-  // Loads and initialises the driver. If that fails, problem() says what is missing and how to go on,
-  // and nothing else may be used.
+  // Loads and initialises the driver. If that fails, problem() says what is missing and how to go
+  // on, and nothing else may be used.
   explicit CudaLibraries(const CudaOptions& options);
 
   bool ok() const { return problem_.empty(); }

@@ -74,24 +74,26 @@ void Daemon::run() {
   }
 }
 
-// --- Clients ------------------------------------------------------------------------------------------
+// --- Clients
+// ------------------------------------------------------------------------------------------
 
 std::optional<rpc::Refusal> Daemon::Parts::admit(Arrival& arrival) {
   sessions.reap();  // a place that has just become free counts
   if (stop_signals > 0) return unavailable("this server is shutting down");
   if (sessions.count() >= size_t(options.max_clients)) {
-    return unavailable(fmt::format(
-        "this server is full: it serves {} clients at a time (--max-clients)", options.max_clients));
+    return unavailable(
+        fmt::format("this server is full: it serves {} clients at a time (--max-clients)",
+                    options.max_clients));
   }
 
   SessionRegistry::Session session;
   session.id = ++last_session;
-  session.client =
-      fmt::format("{} (pid {} on {}, {})", arrival.client.program, arrival.client.pid,
-                  arrival.client.host_name, arrival.channel->peer());
+  session.client = fmt::format("{} (pid {} on {}, {})", arrival.client.program, arrival.client.pid,
+                               arrival.client.host_name, arrival.channel->peer());
   session.began_ns = now_ns();
   UniqueFd page_fd;
-  auto page = SessionPageMap::create(session.id, std::as_bytes(arrival.hello.words()), &page_fd);  // logs
+  auto page =
+      SessionPageMap::create(session.id, std::as_bytes(arrival.hello.words()), &page_fd);  // logs
   if (!page) return unavailable("this server is out of resources; try again later");
   session.page = page.take();
 
@@ -107,7 +109,8 @@ std::optional<rpc::Refusal> Daemon::Parts::admit(Arrival& arrival) {
   return std::nullopt;
 }
 
-// --- The end ------------------------------------------------------------------------------------------
+// --- The end
+// ------------------------------------------------------------------------------------------
 
 void Daemon::Parts::await_signals() {
   signals.async_wait([this](const asio::error_code& error, int signal) {

@@ -1,11 +1,13 @@
 // gpu-server, the daemon of a GPU node. Its processes:
 //
-//   gpu-server        one event loop; listens, reads each client's hello, starts workers, reaps them.
+//   gpu-server        one event loop; listens, reads each client's hello, starts workers, reaps
+//   them.
 //                     It never loads CUDA: a driver's crash or a client's bytes can't take it down,
 //                     and after the hello it is not on the path of any byte.
-//   gpu-worker        one per client process. Inherits the accepted connection and makes the client's
-//                     calls on the real driver. Whatever goes wrong there ends that one session; the
-//                     operating system frees the rest. Dies with the daemon.
+//   gpu-worker        one per client process. Inherits the accepted connection and makes the
+//   client's
+//                     calls on the real driver. Whatever goes wrong there ends that one session;
+//                     the operating system frees the rest. Dies with the daemon.
 //   gpu-worker --probe  at start, for a moment: finds out whether there is a driver.
 #include <fcntl.h>
 #include <signal.h>
@@ -36,7 +38,8 @@ void prepare_process() {
     if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", O_RDWR);
   }
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);  // there is nothing to reload, and a closed terminal is no reason to end
+  ::signal(SIGHUP,
+           SIG_IGN);  // there is nothing to reload, and a closed terminal is no reason to end
   rlimit descriptors = {};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
     descriptors.rlim_cur = descriptors.rlim_max;
@@ -46,12 +49,18 @@ void prepare_process() {
 
 std::string_view level_name(log::Level level) {
   switch (level) {
-    case log::Level::kTrace: return "trace";
-    case log::Level::kDebug: return "debug";
-    case log::Level::kInfo: return "info";
-    case log::Level::kWarning: return "warning";
-    case log::Level::kError: return "error";
-    case log::Level::kOff: return "off";
+    case log::Level::kTrace:
+      return "trace";
+    case log::Level::kDebug:
+      return "debug";
+    case log::Level::kInfo:
+      return "info";
+    case log::Level::kWarning:
+      return "warning";
+    case log::Level::kError:
+      return "error";
+    case log::Level::kOff:
+      return "off";
   }
   return "info";
 }

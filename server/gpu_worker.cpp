@@ -1,15 +1,16 @@
-// gpu-worker, one process per client process, started by gpu-server with the accepted connection as an
-// open descriptor. A story in order:
+// gpu-worker, one process per client process, started by gpu-server with the accepted connection as
+// an open descriptor. A story in order:
 //
 //   1. ties its life to the daemon's and gives up what it will not need;
 //   2. loads the driver (NVIDIA's or softgpu's libcuda.so.1), then NVIDIA's libcudart over it;
 //   3. answers the hello with a snapshot of the devices, or says why not;
 //   4. Worker::run(): reads calls and makes them, until the client is gone (worker.h);
-//   5. leaves a sentence about the end for the daemon's log, and exits at once: the operating system
+//   5. leaves a sentence about the end for the daemon's log, and exits at once: the operating
+//   system
 //      and the driver free whatever the client left behind.
 //
-// A broken invariant or a crash in the driver kills this process and with it one session; that is the
-// design. With --probe it only does step 2 and prints what it found: the daemon loads no CUDA.
+// A broken invariant or a crash in the driver kills this process and with it one session; that is
+// the design. With --probe it only does step 2 and prints what it found: the daemon loads no CUDA.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -75,7 +76,8 @@ bool parse(int argc, char** argv, WorkerOptions* options, int* exit_code) {
   }
 }
 
-// --- 1. Life and rights -------------------------------------------------------------------------------
+// --- 1. Life and rights
+// -------------------------------------------------------------------------------
 
 // False: the daemon is gone already.
 bool die_with(pid_t daemon) {
@@ -102,7 +104,8 @@ UniqueFd terminate_as_fd() {
   return UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
 }
 
-// --- 2. and 3. From the hello to the first call ---------------------------------------------------------
+// --- 2. and 3. From the hello to the first call
+// ---------------------------------------------------------
 
 int probe(const WorkerOptions& options) {
   const CudaLibraries cuda(options.cuda);
@@ -113,7 +116,8 @@ int probe(const WorkerOptions& options) {
 
 // What the program is linked to, or else what the client's stubs were made from.
 int runtime_major(const rpc::ClientFacts& client) {
-  const uint32_t version = client.runtime_version != 0 ? client.runtime_version : client.cuda_version;
+  const uint32_t version =
+      client.runtime_version != 0 ? client.runtime_version : client.cuda_version;
   return int(version / 1000);
 }
 
@@ -124,7 +128,8 @@ bool greet(transport::Channel& channel, const WorkerOptions& options, const Cuda
          }) == Status::kOk;
 }
 
-// --- 5. The end -----------------------------------------------------------------------------------------
+// --- 5. The end
+// -----------------------------------------------------------------------------------------
 
 // Waits until the client has closed: its unread bytes would reset the connection, and with it the
 // sentence on its way.

@@ -43,9 +43,9 @@ std::optional<ImageHash> parse_hash(std::span<const std::byte> bytes) {
 ImageHash hash_of(std::span<const std::byte> bytes) {
   ImageHash hash{};
   unsigned length = 0;
-  const int done = EVP_Digest(bytes.data(), bytes.size(),
-                              reinterpret_cast<unsigned char*>(hash.data()), &length, EVP_sha256(),
-                              nullptr);
+  const int done =
+      EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(hash.data()), &length,
+                 EVP_sha256(), nullptr);
   assert(done == 1 && length == hash.size());
   return hash;
 }
@@ -178,9 +178,10 @@ bool ImageStore::write(const ImageHash& hash, std::span<const std::byte> bytes) 
   const int error = errno;
   if (file) ::unlink(temporary.c_str());
   if (!std::exchange(write_failure_logged_, true)) {
-    log::warning("the image store {} can't take {} bytes: {}; this session keeps its images in "
-                 "memory",
-                 folder_, bytes.size(), std::strerror(error));
+    log::warning(
+        "the image store {} can't take {} bytes: {}; this session keeps its images in "
+        "memory",
+        folder_, bytes.size(), std::strerror(error));
   }
   return false;
 }

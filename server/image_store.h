@@ -1,8 +1,8 @@
 // Device images by content. A client offers a hash before it uploads, and uploads only what is not
-// held, so code crosses the network once per server and not once per process. Images lie in a folder
-// that all workers of a daemon share, one file each, named by its SHA-256; an upload becomes visible
-// only when it is whole and its hash is right. Nothing read from the folder is believed: the hash
-// is computed again when a worker opens a file, for another session's worker wrote it.
+// held, so code crosses the network once per server and not once per process. Images lie in a
+// folder that all workers of a daemon share, one file each, named by its SHA-256; an upload becomes
+// visible only when it is whole and its hash is right. Nothing read from the folder is believed:
+// the hash is computed again when a worker opens a file, for another session's worker wrote it.
 //
 // When the folder can't take an image (full disk, no folder) the worker keeps it in memory for its
 // session. The folder's size is bounded: before a new image, those used longest ago go. Any thread.

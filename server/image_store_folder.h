@@ -1,6 +1,6 @@
 // The folder in which workers keep uploaded device images, as the daemon sets it up: the
-// operator's choice, or $XDG_RUNTIME_DIR/farcall/images, or a private temporary folder that goes with
-// the daemon. Only its owner may look into it: what lies there is run on behalf of others.
+// operator's choice, or $XDG_RUNTIME_DIR/farcall/images, or a private temporary folder that goes
+// with the daemon. Only its owner may look into it: what lies there is run on behalf of others.
 #pragma once
 
 #include <string>

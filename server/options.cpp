@@ -1,7 +1,7 @@
 #include "server/options.h"
 
-#include <CLI/CLI.hpp>
 #include <toml++/toml.h>
+#include <CLI/CLI.hpp>
 
 #include <iostream>
 #include <map>

@@ -12,7 +12,8 @@
 
 namespace farcall::server {
 
-// What a worker is told about the CUDA it shall load; passed through by the daemon, which loads none.
+// What a worker is told about the CUDA it shall load; passed through by the daemon, which loads
+// none.
 struct CudaOptions {
   bool softgpu = false;    // the bundled software device
   std::string driver;      // path of a libcuda.so.1; empty: the system's

@@ -1,7 +1,7 @@
 // Text that kernels print. A driver writes it to the process's stdout at the moments CUDA names
 // (synchronization, a launch, ...); here stdout is a memfd, and what has arrived there is collected
-// before each answer that ends a wait. Not a pipe: a driver that prints more than a pipe holds would
-// wait for a reader that waits for it. stderr stays the worker's log.
+// before each answer that ends a wait. Not a pipe: a driver that prints more than a pipe holds
+// would wait for a reader that waits for it. stderr stays the worker's log.
 #pragma once
 
 #include <cstdint>

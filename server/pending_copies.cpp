@@ -34,8 +34,7 @@ bool PendingCopies::send_oldest() {
   const std::lock_guard lock(mutex_);
   auto oldest = streams_.end();
   for (auto it = streams_.begin(); it != streams_.end(); ++it) {
-    if (oldest == streams_.end() ||
-        it->second.front().age < oldest->second.front().age) {
+    if (oldest == streams_.end() || it->second.front().age < oldest->second.front().age) {
       oldest = it;
     }
   }

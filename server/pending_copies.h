@@ -1,7 +1,7 @@
-// Copies to the host that nobody waited for. Each piece has its staging chunk and an event behind it;
-// its bytes are sent, in kData frames, before the answer to any later call that waits: the worker calls
-// send_completed() before it answers. A piece is complete when the GPU says so, and pieces of one
-// stream complete in order. Any thread.
+// Copies to the host that nobody waited for. Each piece has its staging chunk and an event behind
+// it; its bytes are sent, in kData frames, before the answer to any later call that waits: the
+// worker calls send_completed() before it answers. A piece is complete when the GPU says so, and
+// pieces of one stream complete in order. Any thread.
 #pragma once
 
 #include <cuda.h>
@@ -24,7 +24,7 @@ class PendingCopies {
   struct Piece {
     uint32_t sequence;  // of the call that named the destination
     uint16_t call;
-    uint64_t offset;    // in the destination
+    uint64_t offset;  // in the destination
     std::byte* chunk;
     size_t bytes;
   };

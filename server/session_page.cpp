@@ -66,7 +66,8 @@ Result<SessionPageMap> SessionPageMap::open(UniqueFd memfd, std::vector<capnp::w
   struct stat file = {};
   if (::fstat(memfd.get(), &file) != 0) return fail(std::strerror(errno));
   if (file.st_size < off_t(kSessionPageBytes)) return fail("too small");
-  void* mapped = ::mmap(nullptr, kSessionPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd.get(), 0);
+  void* mapped =
+      ::mmap(nullptr, kSessionPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd.get(), 0);
   if (mapped == MAP_FAILED) return fail(std::strerror(errno));
   SessionPageMap map(static_cast<SessionPage*>(mapped));
   const uint64_t bytes = map.page().hello_bytes;

@@ -25,8 +25,8 @@ struct SessionPage {
   static constexpr size_t kReasonBytes = 512;
 
   uint64_t session_id = 0;
-  uint64_t hello_bytes = 0;         // the message's words, after the page
-  std::atomic<uint64_t> calls = 0;  // made so far
+  uint64_t hello_bytes = 0;                // the message's words, after the page
+  std::atomic<uint64_t> calls = 0;         // made so far
   std::atomic<uint32_t> reason_bytes = 0;  // not 0: the worker has said how the session ended
   std::atomic<uint32_t> faulted = 0;       // 1: and it was no ordinary end
   char reason[kReasonBytes] = {};

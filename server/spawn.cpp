@@ -51,8 +51,8 @@ class SpawnSetup {
     ::posix_spawnattr_setsigmask(&attributes_, &none);
     ::posix_spawnattr_setsigdefault(&attributes_, &all);
     ::posix_spawnattr_setpgroup(&attributes_, 0);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                                 POSIX_SPAWN_SETSIGDEF);
+    ::posix_spawnattr_setflags(
+        &attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     ::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0);
   }
   ~SpawnSetup() {
@@ -147,8 +147,8 @@ Probe probe_driver(const WorkerCommand& command, std::chrono::milliseconds timeo
     if (got > 0) continue;
     if (ready == 0) {
       ::kill(pid, SIGKILL);
-      probe.text += "the driver did not answer within " + std::to_string(timeout.count() / 1000) +
-                    " seconds";
+      probe.text +=
+          "the driver did not answer within " + std::to_string(timeout.count() / 1000) + " seconds";
     }
     break;
   }

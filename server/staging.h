@@ -1,8 +1,8 @@
-// Host memory between the network and the GPU, in chunks of one payload. The receive path puts large
-// payloads straight into a chunk; copies to the host land in one. A chunk that the GPU still reads or
-// writes is busy until the event behind its copy has completed. Memory is taken when needed, kept, and
-// never exceeds `bytes_max`; with none left, acquire() waits for the chunk that has been busy the
-// longest, which is how a fast client is slowed to the GPU's pace.
+// Host memory between the network and the GPU, in chunks of one payload. The receive path puts
+// large payloads straight into a chunk; copies to the host land in one. A chunk that the GPU still
+// reads or writes is busy until the event behind its copy has completed. Memory is taken when
+// needed, kept, and never exceeds `bytes_max`; with none left, acquire() waits for the chunk that
+// has been busy the longest, which is how a fast client is slowed to the GPU's pace.
 //
 // Chunks are registered with the driver (pinned) where it can; a context's end takes the
 // registration but not the memory, so a chunk is always usable, only slower. Any thread.

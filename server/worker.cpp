@@ -33,10 +33,13 @@ int capture_change(rpc::Opcode op) {
     case rpc::Opcode::k_cuStreamBeginCapture_v2:
     case rpc::Opcode::k_cuStreamBeginCaptureToGraph:
     case rpc::Opcode::k_cudaStreamBeginCapture:
-    case rpc::Opcode::k_cudaStreamBeginCaptureToGraph: return 1;
+    case rpc::Opcode::k_cudaStreamBeginCaptureToGraph:
+      return 1;
     case rpc::Opcode::k_cuStreamEndCapture:
-    case rpc::Opcode::k_cudaStreamEndCapture: return -1;
-    default: return 0;
+    case rpc::Opcode::k_cudaStreamEndCapture:
+      return -1;
+    default:
+      return 0;
   }
 }
 
@@ -75,7 +78,8 @@ Worker::~Worker() {
   for (const auto& thread : pool_) thread->thread.join();
 }
 
-// --- The watcher ----------------------------------------------------------------------------------
+// --- The watcher
+// ----------------------------------------------------------------------------------
 
 SessionEnd Worker::run() {
   const auto watch = [&](int fd, uint32_t events) {
@@ -147,14 +151,17 @@ void Worker::violation(std::string sentence) {
 
 void Worker::end_of_stream(Status status) {
   switch (status) {
-    case Status::kProtocol: return violation(reader_.problem());
+    case Status::kProtocol:
+      return violation(reader_.problem());
     case Status::kDisconnected:
       return end(reader_.problem().empty() ? "the client went away" : reader_.problem(), false);
-    default: return violation(fmt::format("cannot go on: {}", to_string(status)));
+    default:
+      return violation(fmt::format("cannot go on: {}", to_string(status)));
   }
 }
 
-// --- The pool and its leader ------------------------------------------------------------------------
+// --- The pool and its leader
+// ------------------------------------------------------------------------
 
 void Worker::promote() {
   const std::lock_guard lock(pool_mutex_);
@@ -264,7 +271,8 @@ bool Worker::take_lead_back() {
   return true;
 }
 
-// --- Calls --------------------------------------------------------------------------------------------
+// --- Calls
+// --------------------------------------------------------------------------------------------
 
 void Worker::enter_context(PoolThread& self, rpc::HandleId id) {
   const uint64_t epoch = context_epoch_.load(std::memory_order_acquire);
@@ -287,7 +295,8 @@ void Worker::enter_context(PoolThread& self, rpc::HandleId id) {
 void Worker::dispatch(PoolThread& self, const DispatchEntry* entry, const rpc::Frame& frame) {
   CallContext call(*this, frame, entry != nullptr && entry->blocking);
   const auto not_supported = [&](const std::string& why) {
-    log_once(frame.call, fmt::format("{} is not supported: {}", rpc::opcode_name(call.opcode()), why));
+    log_once(frame.call,
+             fmt::format("{} is not supported: {}", rpc::opcode_name(call.opcode()), why));
     call.finish(CUDA_ERROR_NOT_SUPPORTED);
   };
   if (entry == nullptr) {

@@ -1,16 +1,17 @@
 // The session inside a gpu-worker: frames in, CUDA calls, answers out.
 //
-// Threads. One of a small pool is the leader: it alone reads frames, and makes the calls in the order
-// in which they come, so that there is one total order. Before it makes a call that may wait for the
-// GPU and that a client thread waits for, it copies the frame and offers the lead. Nothing more
-// happens as long as the client sends nothing more, which is the rule for programs with one active
-// thread: the leader makes the call, answers it, and takes the lead back, without a switch of threads.
-// When other frames arrive meanwhile, the watcher (the thread that called run()) gives the
-// lead to another thread of the pool. So waiting never holds up another thread's calls.
+// Threads. One of a small pool is the leader: it alone reads frames, and makes the calls in the
+// order in which they come, so that there is one total order. Before it makes a call that may wait
+// for the GPU and that a client thread waits for, it copies the frame and offers the lead. Nothing
+// more happens as long as the client sends nothing more, which is the rule for programs with one
+// active thread: the leader makes the call, answers it, and takes the lead back, without a switch
+// of threads. When other frames arrive meanwhile, the watcher (the thread that called run()) gives
+// the lead to another thread of the pool. So waiting never holds up another thread's calls.
 //
-// Lanes. Which client thread a call belongs to and which context is current there comes along in lane
-// switches; each pool thread remembers what it last made current and changes it only when it differs.
-// While a stream captures, the lead stays where it is: captures belong to the thread that began them.
+// Lanes. Which client thread a call belongs to and which context is current there comes along in
+// lane switches; each pool thread remembers what it last made current and changes it only when it
+// differs. While a stream captures, the lead stays where it is: captures belong to the thread that
+// began them.
 //
 // The watcher also notices the client's end, even while every other thread is stuck in the driver,
 // and SIGTERM. How a session ends is decided once, whoever comes first, and returned by run(); the
@@ -54,11 +55,11 @@ class Worker {
     transport::Channel& channel;  // the hello is done
     const DriverTable& driver;
     const RuntimeTable& runtime;
-    std::string runtime_problem;      // empty: there is a runtime
-    std::string image_store;          // folder; empty: images stay in memory
+    std::string runtime_problem;  // empty: there is a runtime
+    std::string image_store;      // folder; empty: images stay in memory
     uint64_t image_store_bytes_max = 0;
-    UniqueFd output;                  // of OutputCapture::redirect
-    int terminate_fd = -1;            // a signalfd: readable means that the daemon ends us
+    UniqueFd output;                         // of OutputCapture::redirect
+    int terminate_fd = -1;                   // a signalfd: readable means that the daemon ends us
     std::atomic<uint64_t>* calls = nullptr;  // counted for the daemon
     std::span<const DispatchEntry> dispatch = dispatch_table();
   };
@@ -135,8 +136,8 @@ class Worker {
 
   std::atomic<uint64_t> async_failure_ = 0;  // call << 32 | result; 0: none
 
-  rpc::LaneSwitch lane_;      // the leader's
-  int captures_ = 0;    // the leader's: streams that capture, begun on its thread
+  rpc::LaneSwitch lane_;  // the leader's
+  int captures_ = 0;      // the leader's: streams that capture, begun on its thread
   enum class Lead : uint8_t { kHeld, kOffered };
   std::atomic<Lead> lead_ = Lead::kHeld;
 

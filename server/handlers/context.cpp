@@ -1,5 +1,5 @@
-// Contexts and waits. The client keeps each thread's stack of contexts and names the current one in lane
-// switches; so whatever the driver pushes is popped here.
+// Contexts and waits. The client keeps each thread's stack of contexts and names the current one in
+// lane switches; so whatever the driver pushes is popped here.
 #include <cuda.h>
 
 #include "rpc/schema/calls.capnp.h"

@@ -1,5 +1,5 @@
-// What a kernel is like and how it shall run. Kernels of libraries (CUkernel) and functions of modules
-// (CUfunction) are asked alike.
+// What a kernel is like and how it shall run. Kernels of libraries (CUkernel) and functions of
+// modules (CUfunction) are asked alike.
 #include <cuda.h>
 
 #include "rpc/schema/calls.capnp.h"

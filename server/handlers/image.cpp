@@ -33,9 +33,12 @@ void farcallImageChunk(CallContext& call) {
   const auto hash = hash_in(call, args.getSha256());
   if (!hash) return call.refuse();
   switch (call.worker().images().add(*hash, args.getBytes(), args.getOffset(), call.payload())) {
-    case Status::kOk: return call.finish(CUDA_SUCCESS);
-    case Status::kQuota: return call.finish(CUDA_ERROR_OUT_OF_MEMORY);
-    default: return call.finish(CUDA_ERROR_INVALID_IMAGE);
+    case Status::kOk:
+      return call.finish(CUDA_SUCCESS);
+    case Status::kQuota:
+      return call.finish(CUDA_ERROR_OUT_OF_MEMORY);
+    default:
+      return call.finish(CUDA_ERROR_INVALID_IMAGE);
   }
 }
 

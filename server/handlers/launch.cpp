@@ -51,8 +51,8 @@ void farcallLaunchKernel(CallContext& call) {
   }
   if (!call.valid()) return call.refuse();
 
-  // The driver reads the block before it returns. It may want it aligned as its widest member; capnp
-  // aligns to 8, CUDA's vector types to 16.
+  // The driver reads the block before it returns. It may want it aligned as its widest member;
+  // capnp aligns to 8, CUDA's vector types to 16.
   alignas(16) std::byte block[4096];
   std::vector<std::byte> large;
   std::byte* packed = block;

@@ -1,8 +1,8 @@
-// Linear and row-wise copies, allocation and release of device memory. Copies from the host come with
-// their bytes and are enqueued in order; large ones lie in staging memory already, where they stay
-// until the GPU has read them. Copies to the host go through staging, a chunk at a time: waited
-// for, the next chunk is under way on the GPU while the last one is under way on the network;
-// not waited for, they become PendingCopies.
+// Linear and row-wise copies, allocation and release of device memory. Copies from the host come
+// with their bytes and are enqueued in order; large ones lie in staging memory already, where they
+// stay until the GPU has read them. Copies to the host go through staging, a chunk at a time:
+// waited for, the next chunk is under way on the GPU while the last one is under way on the
+// network; not waited for, they become PendingCopies.
 #include <cuda.h>
 
 #include <algorithm>
@@ -33,12 +33,13 @@ bool captures(CallContext& call, CUstream stream) {
 }
 
 // Calls copy(source bytes) and keeps the payload's memory until the GPU has read it.
-int copy_payload(CallContext& call, CUstream stream, const std::function<CUresult(const void*)>& copy) {
+int copy_payload(CallContext& call, CUstream stream,
+                 const std::function<CUresult(const void*)>& copy) {
   if (captures(call, stream)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   Staging& staging = call.worker().staging();
   std::byte* const chunk = call.take_staged_payload();
-  // Small payloads lie in the receive buffer: the driver has copied them when it returns, as it must
-  // from pageable memory.
+  // Small payloads lie in the receive buffer: the driver has copied them when it returns, as it
+  // must from pageable memory.
   if (chunk == nullptr) return copy(call.payload().data());
   staging.pin(chunk);
   const CUresult result = copy(chunk);
@@ -135,7 +136,8 @@ int copy_to_host(CallContext& call, CUstream stream, const Pieces& pieces) {
                             : copy_pieces_later(call, stream, pieces);
 }
 
-// --- Rows -----------------------------------------------------------------------------------------------
+// --- Rows
+// -----------------------------------------------------------------------------------------------
 
 // The device's side of a row copy, from the start of a block on.
 struct RowSide {
@@ -234,7 +236,8 @@ std::optional<uint64_t> product(uint64_t a, uint64_t b, uint64_t c) {
 
 }  // namespace
 
-// --- Linear memory ------------------------------------------------------------------------------------------
+// --- Linear memory
+// ------------------------------------------------------------------------------------------
 
 void farcallMemcpyHtoD(CallContext& call) {
   const auto args = call.args<schema::FarcallMemcpyHtoD>();
@@ -261,7 +264,8 @@ void farcallMemcpyDtoH(CallContext& call) {
     if (offset == bytes) return false;
     piece->offset = offset;
     piece->bytes = std::min<uint64_t>(Staging::kChunkBytes, bytes - offset);
-    piece->enqueue = [&driver, stream, from = source + offset, count = piece->bytes](std::byte* to) {
+    piece->enqueue = [&driver, stream, from = source + offset,
+                      count = piece->bytes](std::byte* to) {
       return driver.cuMemcpyDtoHAsync_v2(to, from, count, stream);
     };
     offset += piece->bytes;
@@ -309,7 +313,8 @@ void farcallMemFree(CallContext& call) {
   call.finish(call.driver().cuMemFree_v2(args.getAddress()));
 }
 
-// --- Rows ----------------------------------------------------------------------------------------------------
+// --- Rows
+// ----------------------------------------------------------------------------------------------------
 
 void farcallMemcpyRows(CallContext& call) {
   const auto args = call.args<schema::FarcallMemcpyRows>();

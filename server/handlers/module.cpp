@@ -1,6 +1,6 @@
 // Modules, libraries and what is in them. An image comes with the call or was uploaded before; the
-// pointers that nvcc's wrapper is made of are made again here, around containers that came as bytes and
-// whose headers have been checked.
+// pointers that nvcc's wrapper is made of are made again here, around containers that came as bytes
+// and whose headers have been checked.
 #include <cuda.h>
 
 #include <algorithm>
@@ -29,7 +29,8 @@ struct Wrapper {
   uint32_t magic = 0x466243b1;
   uint32_t version = 1;
   const void* container = nullptr;
-  const void* linked = nullptr;  // version 2: null-terminated array of the containers that were linked
+  const void* linked =
+      nullptr;  // version 2: null-terminated array of the containers that were linked
 };
 static_assert(sizeof(Wrapper) == 24);
 
@@ -39,7 +40,8 @@ class Code {
   // False: the image isn't what the call says.
   bool prepare(schema::ImageKind kind, std::span<const std::byte> image, uint32_t containers) {
     switch (kind) {
-      case schema::ImageKind::FATBIN: return wrap(image, containers);
+      case schema::ImageKind::FATBIN:
+        return wrap(image, containers);
       case schema::ImageKind::ELF: {
         const auto what = image::identify(image);  // its headers stay within the image
         code_ = image.data();
@@ -53,7 +55,8 @@ class Code {
         return true;
       }
       // The driver would have to guess the size of what a stranger sent.
-      default: return false;
+      default:
+        return false;
     }
   }
   const void* get() const { return code_; }
@@ -98,8 +101,10 @@ class JitOptions {
         case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
         case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
         case CU_JIT_GLOBAL_SYMBOL_NAMES:
-        case CU_JIT_GLOBAL_SYMBOL_ADDRESSES: continue;
-        default: add(CUjit_option(option.getId()), reinterpret_cast<void*>(option.getValue()));
+        case CU_JIT_GLOBAL_SYMBOL_ADDRESSES:
+          continue;
+        default:
+          add(CUjit_option(option.getId()), reinterpret_cast<void*>(option.getValue()));
       }
     }
     add_log(error_, args.getErrorLogBytes(), CU_JIT_ERROR_LOG_BUFFER,
@@ -138,9 +143,8 @@ int load(CallContext& call, HandleId id, const void* code, JitOptions& options) 
   if (rpc::handle_type(id) == HandleType::kLibrary) {
     if (driver.cuLibraryLoadData == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
     CUlibrary library = nullptr;
-    const CUresult result = driver.cuLibraryLoadData(&library, code, options.names(),
-                                                     options.values(), options.count(), nullptr,
-                                                     nullptr, 0);
+    const CUresult result = driver.cuLibraryLoadData(
+        &library, code, options.names(), options.values(), options.count(), nullptr, nullptr, 0);
     if (result == CUDA_SUCCESS) call.bind(id, HandleType::kLibrary, library);
     return result;
   }
