@@ -11,7 +11,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/api.h"
 #include "base/spin_futex_lock.h"
 #include "base/status.h"
 #include "rpc/handle_id.h"
@@ -53,7 +52,7 @@ class HandleTable {
 };
 
 // Client side. Any thread; alive() takes no lock.
-class FARCALL_API HandleMinter {
+class HandleMinter {
  public:
   HandleMinter();
   ~HandleMinter();

@@ -1,0 +1,24 @@
+// What the environment says about the devices, read once when cuInit() is called.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace farcall::softgpu {
+
+struct Config {
+  int devices = 1;  // FARCALL_SOFTGPU_DEVICES, 0..16; 0: cuInit() finds none
+  size_t memory_bytes =
+      size_t{8} << 30;  // FARCALL_SOFTGPU_MEMORY, of each device; suffix K, M, G, T
+  std::string name = "Farcall softgpu";  // FARCALL_SOFTGPU_NAME
+  int sm = 121;                          // FARCALL_SOFTGPU_CC, "12.1"
+  unsigned workers = 0;       // FARCALL_SOFTGPU_WORKERS: threads that run blocks; 0: one per core
+  bool null_kernels = false;  // FARCALL_SOFTGPU_NULL_KERNELS=1: kernels do nothing, for benchmarks
+  bool launch_blocking = false;  // CUDA_LAUNCH_BLOCKING=1
+};
+
+// A value that makes no sense is logged and replaced by the default.
+Config read_config(const char* (*get)(const char* name));
+Config config_from_environment();
+
+}  // namespace farcall::softgpu

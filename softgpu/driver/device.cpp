@@ -1,0 +1,241 @@
+#include "softgpu/driver/device.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "softgpu/driver/context.h"
+#include "softgpu/driver/pool.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// The same in every process on every machine: device n of softgpu. Version 8, "custom", of RFC
+// 9562.
+CUuuid uuid_of(int ordinal) {
+  CUuuid uuid;
+  const unsigned char bytes[16] = {'f',  'a', 'r', 'c', 'a', 'l', 0x8c, 'l',
+                                   0x80, 's', 'o', 'f', 't', 'g', 'p',  0};
+  std::memcpy(uuid.bytes, bytes, sizeof(bytes));
+  uuid.bytes[15] = static_cast<char>(ordinal);
+  return uuid;
+}
+
+}  // namespace
+
+Device::Device(Driver& of, int number)
+    : ordinal(number),
+      sm(of.config.sm),
+      limits(limits_of(of.config.sm)),
+      uuid(uuid_of(number)),
+      memory(of.memory_map, number, of.config.memory_bytes),
+      driver_(of) {}
+
+Engine& Device::engine() {
+  std::lock_guard lock(mutex_);
+  if (engine_ == nullptr) {
+    EngineOptions options;
+    options.workers = driver_.config.workers;
+    options.sm = sm;
+    options.output = [this](std::string_view text, bool is_stderr) {
+      output.append(text, is_stderr);
+    };
+    engine_ = Engine::create(memory, std::move(options));
+  }
+  return *engine_;
+}
+
+const ContextRef& Device::primary() {
+  std::lock_guard lock(mutex_);
+  if (primary_ == nullptr) primary_ = Context::create(*this, true, 0);
+  return primary_;
+}
+
+const std::shared_ptr<Pool>& Device::default_pool() {
+  std::lock_guard lock(mutex_);
+  if (default_pool_ == nullptr) pool_ = default_pool_ = Pool::create(*this);
+  return default_pool_;
+}
+
+std::shared_ptr<Pool> Device::pool() {
+  default_pool();
+  std::lock_guard lock(mutex_);
+  return pool_;
+}
+
+void Device::set_pool(std::shared_ptr<Pool> pool) {
+  default_pool();
+  std::lock_guard lock(mutex_);
+  pool_ = pool != nullptr ? std::move(pool) : default_pool_;
+}
+
+// ------------------------------------------------------------------ who there is
+
+CUresult api::cuDeviceGetCount(int* count) {
+  if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *count = driver().device_count();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGet(CUdevice* out, int ordinal) {
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  *out = ordinal;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetName(char* name, int length, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (name == nullptr || length < 1) return CUDA_ERROR_INVALID_VALUE;
+  std::snprintf(name, static_cast<size_t>(length), "%s", driver().config.name.c_str());
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (uuid == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *uuid = device->uuid;
+  return CUDA_SUCCESS;
+}
+CUresult api::cuDeviceGetUuid(CUuuid* uuid, CUdevice ordinal) {
+  return api::cuDeviceGetUuid_v2(uuid, ordinal);
+}
+
+CUresult api::cuDeviceTotalMem_v2(size_t* bytes, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *bytes = device->memory.capacity();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetPCIBusId(char* id, int length, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (id == nullptr || length < 1) return CUDA_ERROR_INVALID_VALUE;
+  std::snprintf(id, static_cast<size_t>(length), "%04X:%02X:%02X.0", Device::kPciDomain,
+                device->pci_bus(), Device::kPciDevice);
+  return CUDA_SUCCESS;
+}
+
+// "domain:bus:device.function", or without function, or without domain.
+CUresult api::cuDeviceGetByPCIBusId(CUdevice* out, const char* id) {
+  if (out == nullptr || id == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  unsigned domain = 0, bus = 0, device = 0;
+  const int fields = std::count(id, id + std::strlen(id), ':') == 2
+                         ? std::sscanf(id, "%x:%x:%x", &domain, &bus, &device) - 1
+                         : std::sscanf(id, "%x:%x", &bus, &device);
+  if (fields != 2) return CUDA_ERROR_INVALID_VALUE;
+  const int ordinal = static_cast<int>(bus) - Device::kPciBusFirst;
+  if (domain != Device::kPciDomain || device != Device::kPciDevice ||
+      driver().device(ordinal) == nullptr) {
+    return CUDA_ERROR_INVALID_DEVICE;
+  }
+  *out = ordinal;
+  return CUDA_SUCCESS;
+}
+
+// ------------------------------------------------------------------ what it can do
+
+CUresult api::cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return device->attribute(attribute, value);
+}
+
+CUresult api::cuDeviceComputeCapability(int* major, int* minor, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (major == nullptr || minor == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *major = device->sm / 10;
+  *minor = device->sm % 10;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetProperties(CUdevprop* properties, CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (properties == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  const Limits& limits = device->limits;
+  *properties = {};
+  properties->maxThreadsPerBlock = limits.threads_per_block;
+  properties->maxThreadsDim[0] = limits.block_x;
+  properties->maxThreadsDim[1] = limits.block_y;
+  properties->maxThreadsDim[2] = limits.block_z;
+  properties->maxGridSize[0] = limits.grid_x;
+  properties->maxGridSize[1] = limits.grid_y;
+  properties->maxGridSize[2] = limits.grid_z;
+  properties->sharedMemPerBlock = limits.shared_per_block;
+  properties->totalConstantMemory = limits.constant_bytes;
+  properties->SIMDWidth = limits.warp;
+  properties->memPitch = static_cast<int>(limits.pitch_max);
+  properties->regsPerBlock = limits.registers_per_block;
+  device->attribute(CU_DEVICE_ATTRIBUTE_CLOCK_RATE, &properties->clockRate);
+  properties->textureAlign = static_cast<int>(DeviceMemory::kAlignment);
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetTexture1DLinearMaxWidth(size_t* width, CUarray_format, unsigned,
+                                                 CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (width == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  int elements = 0;
+  device->attribute(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH, &elements);
+  *width = static_cast<size_t>(elements);
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetExecAffinitySupport(int* supported, CUexecAffinityType type,
+                                             CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (supported == nullptr || type < 0 || type >= CU_EXEC_AFFINITY_TYPE_MAX) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  *supported = 0;
+  return CUDA_SUCCESS;
+}
+
+// ------------------------------------------------------------------ peers: all of it is host
+// memory
+
+CUresult api::cuDeviceCanAccessPeer(int* can, CUdevice ordinal, CUdevice peer_ordinal) {
+  Device *device, *peer;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (CUresult error = find_device(peer_ordinal, &peer)) return error;
+  if (can == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *can = device != peer;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attribute, CUdevice ordinal,
+                                      CUdevice peer_ordinal) {
+  Device *device, *peer;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (CUresult error = find_device(peer_ordinal, &peer)) return error;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (device == peer) return CUDA_ERROR_INVALID_DEVICE;
+  switch (attribute) {
+    case CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK:
+      *value = 0;
+      break;
+    case CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED:
+    case CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED:
+      *value = 1;
+      break;
+    case CU_DEVICE_P2P_ATTRIBUTE_CUDA_ARRAY_ACCESS_SUPPORTED:
+      *value = 1;
+      break;
+    default:
+      *value = 0;
+      break;
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace farcall::softgpu

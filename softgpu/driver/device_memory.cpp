@@ -1,0 +1,171 @@
+#include "softgpu/driver/device_memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace farcall::softgpu {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+// Gaps, guard pages and managed memory need addresses beyond the capacity; addresses cost nothing.
+constexpr uint64_t kWindowMin = uint64_t{64} << 30;
+constexpr uint64_t kWindowFactor = 4;
+constexpr uint64_t kWindowAlignment = uint64_t{1} << 30;
+// Each guarded allocation costs two of the 65530 mappings Linux grants a process by default.
+constexpr size_t kGuardedMax = 16384;
+constexpr uint64_t kChunkBytes = uint64_t{32} << 20;
+constexpr uint64_t kDenseBytesMax = uint64_t{1} << 20;  // larger ones stay guarded
+
+thread_local Context* variables_of = nullptr;
+
+constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) & ~(unit - 1);
+}
+
+void* reserve(uint64_t bytes) {
+  void* start = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return start == MAP_FAILED ? nullptr : start;
+}
+
+bool open_pages(uint64_t start, uint64_t bytes) {
+  return mmap(reinterpret_cast<void*>(start), bytes, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+// Gives the memory back to the host; the addresses stay reserved.
+void close_pages(uint64_t start, uint64_t bytes) {
+  void* closed = mmap(reinterpret_cast<void*>(start), bytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  if (closed == MAP_FAILED) log::error("cannot close device pages: {}", std::strerror(errno));
+}
+
+}  // namespace
+
+DeviceMemory::DeviceMemory(MemoryMap& map, int device, size_t capacity)
+    : map_(map), device_(device), capacity_(capacity) {
+  uint64_t bytes = round_up(std::max(kWindowMin, kWindowFactor * capacity), kWindowAlignment);
+  void* start = nullptr;
+  // Under a limit on addresses (ulimit -v) a tighter window still does.
+  while ((start = reserve(bytes + kWindowAlignment)) == nullptr && bytes > capacity) bytes /= 2;
+  if (start == nullptr) {
+    log::error("cannot reserve addresses for device {}: {}", device, std::strerror(errno));
+    capacity_ = 0;
+    return;
+  }
+  window_base_ = round_up(reinterpret_cast<uint64_t>(start), kWindowAlignment);
+  window_bytes_ = bytes;
+  // The first page stays closed: it separates this window from the one below.
+  pages_.give(window_base_ + kPage, window_bytes_ - kPage);
+}
+
+bool DeviceMemory::take(size_t bytes, size_t alignment, uint64_t* base, Block* block) {
+  if (blocks_.size() >= kGuardedMax && bytes <= kDenseBytesMax) {
+    return take_dense(bytes, alignment, base, block);
+  }
+  const uint64_t open =
+      round_up(bytes + (alignment > kAlignment ? alignment - kAlignment : 0), kPage);
+  std::optional<uint64_t> start = pages_.take(open + kPage, kPage);
+  if (!start) return false;
+  if (!open_pages(*start, open)) {
+    pages_.give(*start, open + kPage);
+    return false;
+  }
+  *base = (*start + open - bytes) & ~(alignment - 1);
+  *block = {*start, open + kPage, 0, false};
+  return true;
+}
+
+bool DeviceMemory::take_dense(size_t bytes, size_t alignment, uint64_t* base, Block* block) {
+  std::optional<uint64_t> start = dense_.take(bytes, alignment);
+  if (!start) {
+    std::optional<uint64_t> chunk = pages_.take(kChunkBytes + kPage, kPage);
+    if (!chunk) return false;
+    if (!open_pages(*chunk, kChunkBytes)) {
+      pages_.give(*chunk, kChunkBytes + kPage);
+      return false;
+    }
+    dense_.give(*chunk, kChunkBytes);
+    start = dense_.take(bytes, alignment);
+    if (!start) return false;
+  }
+  *base = *start;
+  *block = {*start, bytes, 0, true};
+  return true;
+}
+
+uint64_t DeviceMemory::allocate_region(size_t bytes, Region region, size_t alignment) {
+  assert((alignment & (alignment - 1)) == 0);
+  if (bytes == 0 || bytes > window_bytes_) return 0;
+  alignment = std::max(alignment, kAlignment);
+  const uint64_t rounded = round_up(bytes, kAlignment);
+  const size_t charged = region.on_host() ? 0 : rounded;
+  uint64_t base = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (charged > capacity_ - used_) return 0;
+    Block block;
+    if (!take(rounded, alignment, &base, &block)) return 0;
+    block.charged = charged;
+    used_ += charged;
+    blocks_.emplace(base, block);
+  }
+  region.base = base;
+  region.bytes = bytes;
+  region.device = device_;
+  const bool inserted = map_.insert(region);
+  assert(inserted && "the window's addresses are only handed out here");
+  (void)inserted;
+  return base;
+}
+
+bool DeviceMemory::free_region(uint64_t base) {
+  std::lock_guard lock(mutex_);
+  auto found = blocks_.find(base);
+  if (found == blocks_.end()) return false;
+  const Block block = found->second;
+  map_.remove(base);
+  if (block.dense) {
+    dense_.give(block.start, block.bytes);
+  } else {
+    close_pages(block.start, block.bytes);
+    pages_.give(block.start, block.bytes);
+  }
+  used_ -= block.charged;
+  blocks_.erase(found);
+  return true;
+}
+
+size_t DeviceMemory::used() const {
+  std::lock_guard lock(mutex_);
+  return used_;
+}
+
+bool DeviceMemory::host_visible(uint64_t address, size_t bytes) const {
+  return map_.kernel_visible(device_, address, bytes);
+}
+
+void* DeviceMemory::allocate(size_t bytes, size_t alignment) {
+  Region region;
+  region.kind = Region::Kind::kVariable;
+  region.context = variables_of;
+  return reinterpret_cast<void*>(allocate_region(std::max<size_t>(bytes, 1), region, alignment));
+}
+
+void DeviceMemory::deallocate(void* address) {
+  const bool freed = free_region(reinterpret_cast<uint64_t>(address));
+  assert(freed);
+  (void)freed;
+}
+
+DeviceMemory::VariablesOf::VariablesOf(Context* context) : before_(variables_of) {
+  variables_of = context;
+}
+DeviceMemory::VariablesOf::~VariablesOf() { variables_of = before_; }
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,79 @@
+// The memory of one device: host memory inside a window of addresses that is reserved when the
+// driver starts, so that whether an address is the device's is one comparison.
+//
+// An allocation is whole pages of its own with an inaccessible page behind it, and it ends as close
+// to that page as the alignment of 512 bytes allows: a kernel that runs past the end of a buffer
+// faults. (Once there are very many allocations, which the kernel of the host limits, new ones
+// share chunks and lose that.) Freed pages go back to the host at once. What is charged against the
+// device's capacity is the size, rounded up to that alignment. Managed and pinned host memory also
+// lies in a window, at no charge.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+
+#include "softgpu/driver/memory_map.h"
+#include "softgpu/driver/range_allocator.h"
+#include "softgpu/exec/engine.h"
+
+namespace farcall::softgpu {
+
+class DeviceMemory final : public AddressSpace {
+ public:
+  static constexpr size_t kAlignment =
+      512;  // of every allocation: fit for textures, as CUDA promises
+
+  // Reserves the window; capacity() is 0 if the host won't give the addresses.
+  DeviceMemory(MemoryMap& map, int device, size_t capacity);
+
+  // 0: out of memory. `region` says everything but base and bytes. Alignment: a power of two.
+  uint64_t allocate_region(size_t bytes, Region region, size_t alignment = kAlignment);
+  // False: no region starts there.
+  bool free_region(uint64_t base);
+
+  size_t capacity() const { return capacity_; }
+  size_t used() const;  // bytes charged
+  bool owns(uint64_t address) const { return address - window_base_ < window_bytes_; }
+
+  // AddressSpace, for the engine. Variables belong to the context that is loading a module on this
+  // thread.
+  uint64_t window_base() const override { return window_base_; }
+  uint64_t window_bytes() const override { return window_bytes_; }
+  bool host_visible(uint64_t address, size_t bytes) const override;
+  void* allocate(size_t bytes, size_t alignment) override;
+  void deallocate(void* address) override;
+
+  // While one lives, variables that the engine allocates on this thread are the context's.
+  class VariablesOf {
+   public:
+    explicit VariablesOf(Context* context);
+    ~VariablesOf();
+
+   private:
+    Context* const before_;
+  };
+
+ private:
+  struct Block {
+    uint64_t start = 0, bytes = 0;  // of the range taken, guard included
+    size_t charged = 0;
+    bool dense = false;  // in a chunk
+  };
+  bool take(size_t bytes, size_t alignment, uint64_t* base, Block* block);
+  bool take_dense(size_t bytes, size_t alignment, uint64_t* base, Block* block);
+
+  MemoryMap& map_;
+  const int device_;
+  size_t capacity_;
+  uint64_t window_base_ = 0, window_bytes_ = 0;
+
+  mutable std::mutex mutex_;  // guards what follows
+  size_t used_ = 0;
+  std::map<uint64_t, Block> blocks_;  // by base
+  RangeAllocator pages_;
+  RangeAllocator dense_;  // of the chunks, which are never given back
+};
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,41 @@
+#include "softgpu/driver/device_output.h"
+
+#include <cstdio>
+
+namespace farcall::softgpu {
+namespace {
+
+// NVIDIA's driver drops the oldest lines beyond its buffer (1 MiB by default); this one writes them
+// at once.
+constexpr size_t kBufferedMax = size_t{1} << 20;
+
+}  // namespace
+
+void DeviceOutput::append(std::string_view text, bool is_stderr) {
+  bool full;
+  {
+    std::lock_guard lock(mutex_);
+    if (pieces_.empty() || pieces_.back().is_stderr != is_stderr) {
+      pieces_.push_back({{}, is_stderr});
+    }
+    pieces_.back().text += text;
+    bytes_ += text.size();
+    full = bytes_ > kBufferedMax;
+  }
+  if (full) flush();
+}
+
+void DeviceOutput::flush() {
+  std::lock_guard flushing(flush_mutex_);
+  std::vector<Piece> pieces;
+  {
+    std::lock_guard lock(mutex_);
+    pieces.swap(pieces_);
+    bytes_ = 0;
+  }
+  for (const Piece& piece : pieces) {
+    std::fwrite(piece.text.data(), 1, piece.text.size(), piece.is_stderr ? stderr : stdout);
+  }
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,128 @@
+// CUDA graphs. A Graph is the program's to edit. Instantiating copies it into a GraphExec
+// (graph_exec.h), which is launched into streams.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "softgpu/driver/capture.h"
+#include "softgpu/driver/driver.h"
+#include "softgpu/driver/work.h"
+
+namespace farcall::softgpu {
+
+// Memory of an allocation node: it is there, at one address, as long as a graph or an executable
+// graph has the node.
+class GraphMemory {
+ public:
+  static CUresult create(Context& context, size_t bytes, std::shared_ptr<GraphMemory>* out);
+  ~GraphMemory();
+  uint64_t address() const { return address_; }
+
+ private:
+  GraphMemory(Device& device, uint64_t address) : device_(device), address_(address) {}
+  Device& device_;
+  const uint64_t address_;
+};
+
+// What a node is, apart from its place. Beside the work there is what the program said, to be asked
+// for again.
+struct NodeContent {
+  CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+  Work work;                            // kernel, memcpy, memset, host
+  ContextRef context;                   // kernel, memcpy, memset: where it runs
+  CUfunction function = nullptr;        // kernel: the handle given, a CUfunction or a CUkernel
+  CUDA_MEMCPY3D memcpy = {};            // memcpy
+  CUDA_MEMSET_NODE_PARAMS memset = {};  // memset
+  GraphRef child;                       // child graph
+  std::shared_ptr<Event> event;         // event record, event wait
+  CUDA_MEM_ALLOC_NODE_PARAMS allocation = {};  // memory allocation
+  std::shared_ptr<GraphMemory> memory;         // memory allocation
+  uint64_t freed = 0;                          // memory free
+};
+
+CUgraphNodeType node_type(const Work& work);
+
+class GraphNode {
+ public:
+  GraphNode(Graph& in, NodeContent what);
+
+  Graph& graph;
+  const uint64_t id;  // never used twice
+  CUgraphNode handle = nullptr;
+  // Guarded by the graph's mutex:
+  NodeContent content;
+  std::vector<GraphNode*> after;    // dependencies, in the order given
+  uint64_t cloned_from = 0;         // the id of the node this one is a copy of
+  std::vector<void*> shown_params;  // what cuGraphKernelNodeGetParams points to
+  std::map<CUkernelNodeAttrID, CUkernelNodeAttrValue> attributes;  // kernels: what was set
+};
+
+// A reference-counted thing of the program whose destructor a graph calls when it is gone.
+class UserObject {
+ public:
+  UserObject(void* object, CUhostFn destroy, unsigned count)
+      : object_(object), destroy_(destroy), count_(count) {}
+  void retain(unsigned count);
+  void release(unsigned count);  // the last one destroys
+
+ private:
+  void* const object_;
+  const CUhostFn destroy_;
+  std::mutex mutex_;
+  uint64_t count_;  // guarded by mutex_
+};
+
+// The references a graph holds; copies retain, destruction releases.
+class UserObjects {
+ public:
+  UserObjects() = default;
+  UserObjects(const UserObjects& other);
+  UserObjects& operator=(const UserObjects&) = delete;
+  ~UserObjects();
+  void add(const std::shared_ptr<UserObject>& object, unsigned count) { counts_[object] += count; }
+  bool remove(const std::shared_ptr<UserObject>& object, unsigned count);  // and releases
+
+ private:
+  std::map<std::shared_ptr<UserObject>, unsigned> counts_;
+};
+
+class Graph : public std::enable_shared_from_this<Graph> {
+ public:
+  static GraphRef create();
+  ~Graph();
+  CUgraph handle() const { return handle_; }
+
+  // INVALID_VALUE: `after` has a node of another graph, or one twice.
+  CUresult add(NodeContent content, std::span<const GraphNodeRef> after, GraphNodeRef* node);
+  CUresult connect(GraphNode& from, GraphNode& to);     // INVALID_VALUE: there is that edge
+  CUresult disconnect(GraphNode& from, GraphNode& to);  // INVALID_VALUE: there is no such edge
+  CUresult remove(GraphNode& node);
+  GraphRef clone() const;
+  // Frees the handles of the graph and its nodes; a capture or an executable graph may still hold
+  // the object.
+  void retire();
+
+  std::vector<GraphNodeRef> nodes() const;  // in order of creation
+  // By edges, else in order of creation. Empty if there is a cycle.
+  std::vector<GraphNodeRef> topological_order() const;
+  // Is `node` one of `later` or something they depend on?
+  bool is_before(const GraphNode& node, const std::vector<GraphNodeRef>& later) const;
+
+  // Guards the graph and all its nodes. Recursive, since bodies hold it while they look at several
+  // nodes.
+  mutable std::recursive_mutex mutex;
+  UserObjects user_objects;
+
+ private:
+  Graph() = default;
+  explicit Graph(const UserObjects& objects) : user_objects(objects) {}
+
+  CUgraph handle_ = nullptr;
+  std::vector<GraphNodeRef> nodes_;
+};
+
+}  // namespace farcall::softgpu

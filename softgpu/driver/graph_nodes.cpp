@@ -1,0 +1,502 @@
+// cuGraphAdd...Node and cuGraph...Node{Get,Set}Params.
+#include "softgpu/driver/graph_nodes.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "softgpu/driver/context.h"
+#include "softgpu/driver/copy.h"
+#include "softgpu/driver/device.h"
+#include "softgpu/driver/event.h"
+#include "softgpu/driver/launch.h"
+#include "softgpu/driver/memory.h"
+#include "softgpu/driver/memset.h"
+#include "softgpu/driver/module.h"
+
+namespace farcall::softgpu {
+
+CUDA_KERNEL_NODE_PARAMS as_v2(const CUDA_KERNEL_NODE_PARAMS_v1& params) {
+  CUDA_KERNEL_NODE_PARAMS newer = {};
+  newer.func = params.func;
+  newer.gridDimX = params.gridDimX;
+  newer.gridDimY = params.gridDimY;
+  newer.gridDimZ = params.gridDimZ;
+  newer.blockDimX = params.blockDimX;
+  newer.blockDimY = params.blockDimY;
+  newer.blockDimZ = params.blockDimZ;
+  newer.sharedMemBytes = params.sharedMemBytes;
+  newer.kernelParams = params.kernelParams;
+  newer.extra = params.extra;
+  return newer;
+}
+
+// ------------------------------------------------------------------ from parameters to contents
+
+CUresult make_kernel_content(const CUDA_KERNEL_NODE_PARAMS* params, NodeContent* out) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  FunctionRef function;
+  out->function = params->func;
+  if (params->func != nullptr) {
+    if (CUresult error = find_function(params->func, &function)) return error;
+  } else {
+    std::shared_ptr<LibraryKernel> kernel = driver().kernels.find(params->kern);
+    if (kernel == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    ContextRef context;
+    if (CUresult error = find_context(params->ctx, &context)) return error;
+    if (CUresult error = kernel->function(context, &function)) return error;
+    out->function = reinterpret_cast<CUfunction>(params->kern);
+  }
+  const LaunchRequest request{{params->gridDimX, params->gridDimY, params->gridDimZ},
+                              {params->blockDimX, params->blockDimY, params->blockDimZ},
+                              params->sharedMemBytes,
+                              false,
+                              params->kernelParams,
+                              params->extra};
+  KernelWork work;
+  if (CUresult error = make_kernel(function, request, &work)) return error;
+  out->type = CU_GRAPH_NODE_TYPE_KERNEL;
+  out->work = std::move(work);
+  out->context = function->context().shared_from_this();
+  return CUDA_SUCCESS;
+}
+
+CUresult make_memcpy_content(const CUDA_MEMCPY3D* shape, CUcontext context, NodeContent* out) {
+  if (shape == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (out->context == nullptr || context != nullptr) {
+    if (CUresult error = find_context(context, &out->context)) return error;
+  }
+  Copy copy;
+  if (CUresult error = make_copy(*shape, &copy)) return error;
+  out->type = CU_GRAPH_NODE_TYPE_MEMCPY;
+  out->work = std::move(copy.work);
+  out->memcpy = *shape;
+  return CUDA_SUCCESS;
+}
+
+CUresult make_memset_content(const CUDA_MEMSET_NODE_PARAMS* shape, CUcontext context,
+                             NodeContent* out) {
+  if (shape == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (out->context == nullptr || context != nullptr) {
+    if (CUresult error = find_context(context, &out->context)) return error;
+  }
+  MemsetWork work;
+  if (CUresult error = make_memset(*shape, &work, nullptr)) return error;
+  out->type = CU_GRAPH_NODE_TYPE_MEMSET;
+  out->work = work;
+  out->memset = *shape;
+  return CUDA_SUCCESS;
+}
+
+CUresult make_host_content(const CUDA_HOST_NODE_PARAMS* params, NodeContent* out) {
+  if (params == nullptr || params->fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  out->type = CU_GRAPH_NODE_TYPE_HOST;
+  out->work = HostWork{params->fn, params->userData};
+  return CUDA_SUCCESS;
+}
+
+CUresult make_event_content(CUgraphNodeType type, CUevent handle, NodeContent* out) {
+  out->event = driver().events.find(handle);
+  if (out->event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  out->type = type;
+  return CUDA_SUCCESS;
+}
+
+CUresult make_allocation_content(CUDA_MEM_ALLOC_NODE_PARAMS* params, NodeContent* out) {
+  if (params == nullptr || params->bytesize == 0 ||
+      params->poolProps.allocType != CU_MEM_ALLOCATION_TYPE_PINNED) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (params->poolProps.handleTypes != CU_MEM_HANDLE_TYPE_NONE ||
+      params->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE) {
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  Device* device;
+  if (CUresult error = find_device(params->poolProps.location.id, &device)) return error;
+  ContextRef context;
+  if (CUresult error = current_context(&context)) return error;
+  if (&context->device() != device) context = device->primary();
+  if (CUresult error = GraphMemory::create(*context, params->bytesize, &out->memory)) return error;
+  params->dptr = out->memory->address();
+  out->type = CU_GRAPH_NODE_TYPE_MEM_ALLOC;
+  out->context = context;
+  out->allocation = *params;
+  out->allocation.accessDescs = nullptr;  // the program's array; every device may access it
+  out->allocation.accessDescCount = 0;
+  return CUDA_SUCCESS;
+}
+
+namespace {
+
+CUresult make_free_content(CUdeviceptr address, NodeContent* out) {
+  std::optional<Region> region = driver().memory_map.find(address);
+  if (!region || region->base != address || region->kind != Region::Kind::kGraph) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  out->type = CU_GRAPH_NODE_TYPE_MEM_FREE;
+  out->freed = address;  // the memory goes with the graphs that have it
+  return CUDA_SUCCESS;
+}
+
+CUresult make_child_content(CUgraph handle, NodeContent* out) {
+  GraphRef child;
+  if (CUresult error = find_graph(handle, &child)) return error;
+  out->type = CU_GRAPH_NODE_TYPE_GRAPH;
+  out->child = child->clone();
+  return CUDA_SUCCESS;
+}
+
+CUresult add_node(CUgraphNode* out, CUgraph graph_handle, const CUgraphNode* dependencies,
+                  size_t count, const std::function<CUresult(NodeContent*)>& make) {
+  GraphRef graph;
+  if (CUresult error = find_graph(graph_handle, &graph)) return error;
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::vector<GraphNodeRef> after;
+  if (CUresult error = find_nodes(dependencies, count, &after)) return error;
+  NodeContent content;
+  if (CUresult error = make(&content)) return error;
+  GraphNodeRef node;
+  if (CUresult error = graph->add(std::move(content), after, &node)) return error;
+  *out = node->handle;
+  return CUDA_SUCCESS;
+}
+
+CUresult set_node(CUgraphNode handle, CUgraphNodeType type,
+                  const std::function<CUresult(NodeContent*)>& make) {
+  GraphNodeRef node;
+  if (CUresult error = find_node(handle, &node)) return error;
+  std::lock_guard lock(node->graph.mutex);
+  if (node->content.type != type) return CUDA_ERROR_INVALID_VALUE;
+  NodeContent content;
+  content.context = node->content.context;
+  if (CUresult error = make(&content)) return error;
+  node->content = std::move(content);
+  return CUDA_SUCCESS;
+}
+
+// `show` sees the node if it is of that type.
+CUresult show_node(CUgraphNode handle, CUgraphNodeType type, const void* out,
+                   const std::function<void(GraphNode&)>& show) {
+  GraphNodeRef node;
+  if (CUresult error = find_node(handle, &node)) return error;
+  std::lock_guard lock(node->graph.mutex);
+  if (out == nullptr || node->content.type != type) return CUDA_ERROR_INVALID_VALUE;
+  show(*node);
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUresult make_content(CUgraphNodeParams* params, NodeContent* out) {
+  switch (params->type) {
+    case CU_GRAPH_NODE_TYPE_KERNEL: {
+      const CUDA_KERNEL_NODE_PARAMS_v3& kernel = params->kernel;
+      const CUDA_KERNEL_NODE_PARAMS older = {
+          kernel.func,         kernel.gridDimX,  kernel.gridDimY,  kernel.gridDimZ,
+          kernel.blockDimX,    kernel.blockDimY, kernel.blockDimZ, kernel.sharedMemBytes,
+          kernel.kernelParams, kernel.extra,     kernel.kern,      kernel.ctx};
+      return make_kernel_content(&older, out);
+    }
+    case CU_GRAPH_NODE_TYPE_MEMCPY:
+      return make_memcpy_content(&params->memcpy.copyParams, params->memcpy.copyCtx, out);
+    case CU_GRAPH_NODE_TYPE_MEMSET: {
+      const CUDA_MEMSET_NODE_PARAMS_v2& memset = params->memset;
+      const CUDA_MEMSET_NODE_PARAMS older = {memset.dst,         memset.pitch, memset.value,
+                                             memset.elementSize, memset.width, memset.height};
+      return make_memset_content(&older, memset.ctx, out);
+    }
+    case CU_GRAPH_NODE_TYPE_HOST: {
+      const CUDA_HOST_NODE_PARAMS older = {params->host.fn, params->host.userData};
+      return make_host_content(&older, out);
+    }
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+      return make_child_content(params->graph.graph, out);
+    case CU_GRAPH_NODE_TYPE_EMPTY:
+      return CUDA_SUCCESS;
+    case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
+      return make_event_content(params->type, params->eventWait.event, out);
+    case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
+      return make_event_content(params->type, params->eventRecord.event, out);
+    case CU_GRAPH_NODE_TYPE_MEM_ALLOC: {
+      CUDA_MEM_ALLOC_NODE_PARAMS older = {};
+      older.poolProps = params->alloc.poolProps;
+      older.bytesize = params->alloc.bytesize;
+      if (CUresult error = make_allocation_content(&older, out)) return error;
+      params->alloc.dptr = older.dptr;
+      return CUDA_SUCCESS;
+    }
+    case CU_GRAPH_NODE_TYPE_MEM_FREE:
+      return make_free_content(params->free.dptr, out);
+    default:
+      log::warning("graph nodes of type {} are not supported by softgpu",
+                   static_cast<int>(params->type));
+      return CUDA_ERROR_NOT_SUPPORTED;
+  }
+}
+
+// ------------------------------------------------------------------ any node
+
+CUresult api::cuGraphAddNode_v2(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                const CUgraphEdgeData*, size_t count, CUgraphNodeParams* params) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return add_node(out, graph, dependencies, count,
+                  [params](NodeContent* content) { return make_content(params, content); });
+}
+CUresult api::cuGraphAddNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                             size_t count, CUgraphNodeParams* params) {
+  return api::cuGraphAddNode_v2(out, graph, dependencies, nullptr, count, params);
+}
+
+CUresult api::cuGraphNodeSetParams(CUgraphNode node, CUgraphNodeParams* params) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return set_node(node, params->type,
+                  [params](NodeContent* content) { return make_content(params, content); });
+}
+
+CUresult api::cuGraphNodeGetType(CUgraphNode handle, CUgraphNodeType* type) {
+  GraphNodeRef node;
+  if (CUresult error = find_node(handle, &node)) return error;
+  if (type == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::lock_guard lock(node->graph.mutex);
+  *type = node->content.type;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuGraphDestroyNode(CUgraphNode handle) {
+  GraphNodeRef node;
+  if (CUresult error = find_node(handle, &node)) return error;
+  return node->graph.remove(*node);
+}
+
+CUresult api::cuGraphAddEmptyNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                  size_t count) {
+  return add_node(out, graph, dependencies, count, [](NodeContent*) { return CUDA_SUCCESS; });
+}
+
+// ------------------------------------------------------------------ kernels
+
+CUresult api::cuGraphAddKernelNode_v2(CUgraphNode* out, CUgraph graph,
+                                      const CUgraphNode* dependencies, size_t count,
+                                      const CUDA_KERNEL_NODE_PARAMS* params) {
+  return add_node(out, graph, dependencies, count,
+                  [params](NodeContent* content) { return make_kernel_content(params, content); });
+}
+CUresult api::cuGraphAddKernelNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                   size_t count, const CUDA_KERNEL_NODE_PARAMS_v1* params) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  const CUDA_KERNEL_NODE_PARAMS newer = as_v2(*params);
+  return api::cuGraphAddKernelNode_v2(out, graph, dependencies, count, &newer);
+}
+
+CUresult api::cuGraphKernelNodeSetParams_v2(CUgraphNode node,
+                                            const CUDA_KERNEL_NODE_PARAMS* params) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_KERNEL,
+                  [params](NodeContent* content) { return make_kernel_content(params, content); });
+}
+CUresult api::cuGraphKernelNodeSetParams(CUgraphNode node,
+                                         const CUDA_KERNEL_NODE_PARAMS_v1* params) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  const CUDA_KERNEL_NODE_PARAMS newer = as_v2(*params);
+  return api::cuGraphKernelNodeSetParams_v2(node, &newer);
+}
+
+// The parameters shown are the node's own and change with it, as CUDA documents.
+CUresult api::cuGraphKernelNodeGetParams_v2(CUgraphNode handle, CUDA_KERNEL_NODE_PARAMS* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, out, [out](GraphNode& node) {
+    auto& work = std::get<KernelWork>(node.content.work);
+    node.shown_params.clear();
+    for (const ParamInfo& param : work.function->info().params) {
+      node.shown_params.push_back(work.params.data() + param.offset);
+    }
+    *out = {};
+    out->func = work.function->handle;
+    if (decltype(Driver::kernels)::is_kind(node.content.function)) {
+      out->kern = reinterpret_cast<CUkernel>(node.content.function);
+    }
+    out->gridDimX = work.grid.x;
+    out->gridDimY = work.grid.y;
+    out->gridDimZ = work.grid.z;
+    out->blockDimX = work.block.x;
+    out->blockDimY = work.block.y;
+    out->blockDimZ = work.block.z;
+    out->sharedMemBytes = work.dynamic_shared_bytes;
+    out->kernelParams = node.shown_params.empty() ? nullptr : node.shown_params.data();
+    out->ctx = node.content.context->handle();
+  });
+}
+CUresult api::cuGraphKernelNodeGetParams(CUgraphNode handle, CUDA_KERNEL_NODE_PARAMS_v1* out) {
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  CUDA_KERNEL_NODE_PARAMS newer;
+  if (CUresult error = api::cuGraphKernelNodeGetParams_v2(handle, &newer)) return error;
+  *out = {newer.func,         newer.gridDimX,  newer.gridDimY,  newer.gridDimZ,
+          newer.blockDimX,    newer.blockDimY, newer.blockDimZ, newer.sharedMemBytes,
+          newer.kernelParams, newer.extra};
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuGraphKernelNodeSetAttribute(CUgraphNode handle, CUkernelNodeAttrID attribute,
+                                            const CUkernelNodeAttrValue* value) {
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  CUlaunchAttribute one = {};
+  one.id = attribute;
+  one.value = *value;
+  bool cooperative;
+  if (CUresult error = read_launch_attributes(&one, 1, &cooperative)) return error;
+  return show_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, [&](GraphNode& node) {
+    auto& work = std::get<KernelWork>(node.content.work);
+    if (attribute == CU_LAUNCH_ATTRIBUTE_COOPERATIVE) work.cooperative = cooperative;
+    node.attributes[attribute] = *value;
+  });
+}
+
+CUresult api::cuGraphKernelNodeGetAttribute(CUgraphNode handle, CUkernelNodeAttrID attribute,
+                                            CUkernelNodeAttrValue* value) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, [&](GraphNode& node) {
+    *value = {};
+    if (auto found = node.attributes.find(attribute); found != node.attributes.end()) {
+      *value = found->second;
+    } else if (attribute == CU_LAUNCH_ATTRIBUTE_COOPERATIVE) {
+      value->cooperative = std::get<KernelWork>(node.content.work).cooperative;
+    }
+  });
+}
+
+CUresult api::cuGraphKernelNodeCopyAttributes(CUgraphNode target, CUgraphNode source) {
+  std::map<CUkernelNodeAttrID, CUkernelNodeAttrValue> attributes;
+  if (CUresult error = show_node(source, CU_GRAPH_NODE_TYPE_KERNEL, &attributes,
+                                 [&](GraphNode& node) { attributes = node.attributes; })) {
+    return error;
+  }
+  for (const auto& [attribute, value] : attributes) {
+    if (CUresult error = api::cuGraphKernelNodeSetAttribute(target, attribute, &value)) {
+      return error;
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
+// ------------------------------------------------------------------ copies and memsets
+
+CUresult api::cuGraphAddMemcpyNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                   size_t count, const CUDA_MEMCPY3D* shape, CUcontext context) {
+  return add_node(out, graph, dependencies, count, [&](NodeContent* content) {
+    return make_memcpy_content(shape, context, content);
+  });
+}
+CUresult api::cuGraphMemcpyNodeSetParams(CUgraphNode node, const CUDA_MEMCPY3D* shape) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_MEMCPY, [&](NodeContent* content) {
+    return make_memcpy_content(shape, nullptr, content);
+  });
+}
+CUresult api::cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_MEMCPY, out,
+                   [out](GraphNode& node) { *out = node.content.memcpy; });
+}
+
+CUresult api::cuGraphAddMemsetNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                   size_t count, const CUDA_MEMSET_NODE_PARAMS* shape,
+                                   CUcontext context) {
+  return add_node(out, graph, dependencies, count, [&](NodeContent* content) {
+    return make_memset_content(shape, context, content);
+  });
+}
+CUresult api::cuGraphMemsetNodeSetParams(CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS* shape) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_MEMSET, [&](NodeContent* content) {
+    return make_memset_content(shape, nullptr, content);
+  });
+}
+CUresult api::cuGraphMemsetNodeGetParams(CUgraphNode handle, CUDA_MEMSET_NODE_PARAMS* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_MEMSET, out,
+                   [out](GraphNode& node) { *out = node.content.memset; });
+}
+
+// ------------------------------------------------------------------ host functions
+
+CUresult api::cuGraphAddHostNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                                 size_t count, const CUDA_HOST_NODE_PARAMS* params) {
+  return add_node(out, graph, dependencies, count,
+                  [params](NodeContent* content) { return make_host_content(params, content); });
+}
+CUresult api::cuGraphHostNodeSetParams(CUgraphNode node, const CUDA_HOST_NODE_PARAMS* params) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_HOST,
+                  [params](NodeContent* content) { return make_host_content(params, content); });
+}
+CUresult api::cuGraphHostNodeGetParams(CUgraphNode handle, CUDA_HOST_NODE_PARAMS* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_HOST, out, [out](GraphNode& node) {
+    const auto& work = std::get<HostWork>(node.content.work);
+    *out = {work.function, work.user_data};
+  });
+}
+
+// ------------------------------------------------------------------ child graphs
+
+CUresult api::cuGraphAddChildGraphNode(CUgraphNode* out, CUgraph graph,
+                                       const CUgraphNode* dependencies, size_t count,
+                                       CUgraph child) {
+  return add_node(out, graph, dependencies, count,
+                  [child](NodeContent* content) { return make_child_content(child, content); });
+}
+CUresult api::cuGraphChildGraphNodeGetGraph(CUgraphNode handle, CUgraph* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_GRAPH, out,
+                   [out](GraphNode& node) { *out = node.content.child->handle(); });
+}
+
+// ------------------------------------------------------------------ events
+
+CUresult api::cuGraphAddEventRecordNode(CUgraphNode* out, CUgraph graph,
+                                        const CUgraphNode* dependencies, size_t count,
+                                        CUevent event) {
+  return add_node(out, graph, dependencies, count, [event](NodeContent* content) {
+    return make_event_content(CU_GRAPH_NODE_TYPE_EVENT_RECORD, event, content);
+  });
+}
+CUresult api::cuGraphAddEventWaitNode(CUgraphNode* out, CUgraph graph,
+                                      const CUgraphNode* dependencies, size_t count,
+                                      CUevent event) {
+  return add_node(out, graph, dependencies, count, [event](NodeContent* content) {
+    return make_event_content(CU_GRAPH_NODE_TYPE_WAIT_EVENT, event, content);
+  });
+}
+CUresult api::cuGraphEventRecordNodeSetEvent(CUgraphNode node, CUevent event) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_EVENT_RECORD, [event](NodeContent* content) {
+    return make_event_content(CU_GRAPH_NODE_TYPE_EVENT_RECORD, event, content);
+  });
+}
+CUresult api::cuGraphEventWaitNodeSetEvent(CUgraphNode node, CUevent event) {
+  return set_node(node, CU_GRAPH_NODE_TYPE_WAIT_EVENT, [event](NodeContent* content) {
+    return make_event_content(CU_GRAPH_NODE_TYPE_WAIT_EVENT, event, content);
+  });
+}
+CUresult api::cuGraphEventRecordNodeGetEvent(CUgraphNode handle, CUevent* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_EVENT_RECORD, out,
+                   [out](GraphNode& node) { *out = node.content.event->handle; });
+}
+CUresult api::cuGraphEventWaitNodeGetEvent(CUgraphNode handle, CUevent* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_WAIT_EVENT, out,
+                   [out](GraphNode& node) { *out = node.content.event->handle; });
+}
+
+// ------------------------------------------------------------------ memory
+
+CUresult api::cuGraphAddMemAllocNode(CUgraphNode* out, CUgraph graph,
+                                     const CUgraphNode* dependencies, size_t count,
+                                     CUDA_MEM_ALLOC_NODE_PARAMS* params) {
+  return add_node(out, graph, dependencies, count, [params](NodeContent* content) {
+    return make_allocation_content(params, content);
+  });
+}
+CUresult api::cuGraphMemAllocNodeGetParams(CUgraphNode handle, CUDA_MEM_ALLOC_NODE_PARAMS* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_MEM_ALLOC, out,
+                   [out](GraphNode& node) { *out = node.content.allocation; });
+}
+CUresult api::cuGraphAddMemFreeNode(CUgraphNode* out, CUgraph graph,
+                                    const CUgraphNode* dependencies, size_t count,
+                                    CUdeviceptr address) {
+  return add_node(out, graph, dependencies, count,
+                  [address](NodeContent* content) { return make_free_content(address, content); });
+}
+CUresult api::cuGraphMemFreeNodeGetParams(CUgraphNode handle, CUdeviceptr* out) {
+  return show_node(handle, CU_GRAPH_NODE_TYPE_MEM_FREE, out,
+                   [out](GraphNode& node) { *out = node.content.freed; });
+}
+
+}  // namespace farcall::softgpu

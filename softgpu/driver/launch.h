@@ -1,0 +1,25 @@
+// Kernel launches, checked and turned into work.
+#pragma once
+
+#include "softgpu/driver/driver.h"
+#include "softgpu/driver/work.h"
+
+namespace farcall::softgpu {
+
+struct LaunchRequest {
+  Dim3 grid, block;
+  uint32_t dynamic_shared_bytes = 0;
+  bool cooperative = false;
+  void** params = nullptr;  // one pointer per parameter, or else
+  void** extra = nullptr;   // CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE
+};
+
+// Copies the parameters: the program's arrays are not needed afterwards.
+CUresult make_kernel(const FunctionRef& function, const LaunchRequest& request, KernelWork* out);
+
+// The attributes of cuLaunchKernelEx and of graph nodes. NOT_SUPPORTED: one that changes what the
+// kernel sees.
+CUresult read_launch_attributes(const CUlaunchAttribute* attributes, unsigned count,
+                                bool* cooperative);
+
+}  // namespace farcall::softgpu

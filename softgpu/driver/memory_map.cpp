@@ -1,0 +1,91 @@
+#include "softgpu/driver/memory_map.h"
+
+#include <algorithm>
+#include <iterator>
+#include <mutex>
+
+namespace farcall::softgpu {
+
+bool MemoryMap::insert(Region region) {
+  std::unique_lock lock(mutex_);
+  auto after = regions_.lower_bound(region.base);
+  if (after != regions_.end() && after->first < region.end()) return false;
+  if (after != regions_.begin() && std::prev(after)->second.end() > region.base) return false;
+  region.id = next_id_++;
+  regions_.emplace_hint(after, region.base, region);
+  ++changes_;
+  return true;
+}
+
+std::optional<Region> MemoryMap::remove(uint64_t base) {
+  std::unique_lock lock(mutex_);
+  auto found = regions_.find(base);
+  if (found == regions_.end()) return std::nullopt;
+  Region region = found->second;
+  regions_.erase(found);
+  ++changes_;
+  return region;
+}
+
+std::optional<Region> MemoryMap::find(uint64_t address) const {
+  std::shared_lock lock(mutex_);
+  auto after = regions_.upper_bound(address);
+  if (after == regions_.begin()) return std::nullopt;
+  const Region& region = std::prev(after)->second;
+  if (address >= region.end()) return std::nullopt;
+  return region;
+}
+
+std::optional<Region> MemoryMap::find_overlap(uint64_t base, size_t bytes) const {
+  if (std::optional<Region> region = find(base)) return region;
+  std::shared_lock lock(mutex_);
+  auto after = regions_.upper_bound(base);
+  if (after == regions_.end() || after->first - base >= bytes) return std::nullopt;
+  return after->second;
+}
+
+std::vector<Region> MemoryMap::of_context(const Context* context) const {
+  std::shared_lock lock(mutex_);
+  std::vector<Region> found;
+  for (const auto& [base, region] : regions_) {
+    if (region.context == context) found.push_back(region);
+  }
+  return found;
+}
+
+bool MemoryMap::allows(int device, const Region& region) const {
+  if (region.kind == Region::Kind::kArray) return false;
+  if (region.on_host() || region.device == device) return true;
+  auto peers = peers_.find({device, region.device});
+  return peers != peers_.end() && peers->second > 0;
+}
+
+bool MemoryMap::kernel_visible(int device, uint64_t address, size_t bytes) const {
+  struct Last {
+    uint64_t changes = 0, begin = 0, end = 0;
+    int device = -1;
+  };
+  static thread_local Last last;
+  const uint64_t changes = changes_.load(std::memory_order_acquire);
+  if (last.changes == changes && last.device == device && address >= last.begin &&
+      address < last.end && bytes <= last.end - address) {
+    return true;
+  }
+  std::shared_lock lock(mutex_);
+  auto after = regions_.upper_bound(address);
+  if (after == regions_.begin()) return false;
+  const Region& region = std::prev(after)->second;
+  if (address >= region.end() || bytes > region.end() - address || !allows(device, region)) {
+    return false;
+  }
+  last = {changes, region.base, region.end(), device};
+  return true;
+}
+
+void MemoryMap::enable_peer(int device, int peer, bool enabled) {
+  std::unique_lock lock(mutex_);
+  peers_[{device, peer}] += enabled ? 1 : -1;
+  ++changes_;
+}
+
+}  // namespace farcall::softgpu

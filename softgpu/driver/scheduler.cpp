@@ -1,0 +1,135 @@
+#include "softgpu/driver/scheduler.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <system_error>
+#include <thread>
+
+#include "base/log.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// As many kernels as current devices run at a time; more operations wait in the queue.
+constexpr unsigned kThreadsMax = 128;
+
+// While one lives, new threads start with the program's signals blocked: those are for the
+// program's own threads. A fault of the thread itself can't be blocked usefully.
+class BlockSignals {
+ public:
+  BlockSignals() {
+    sigset_t signals;
+    sigfillset(&signals);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) {
+      sigdelset(&signals, fault);
+    }
+    pthread_sigmask(SIG_SETMASK, &signals, &before_);
+  }
+  ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+OperationRef Scheduler::submit(std::function<void()> run, std::span<const OperationRef> after) {
+  auto operation = std::make_shared<Operation>();
+  operation->run_ = std::move(run);
+  {
+    std::lock_guard lock(mutex_);
+    for (const OperationRef& predecessor : after) {
+      if (predecessor == nullptr || predecessor->done()) continue;
+      predecessor->successors_.push_back(operation);
+      ++operation->waits_for_;
+    }
+    if (operation->waits_for_ > 0) return operation;
+  }
+  std::vector<OperationRef> runnable;
+  if (operation->run_) {
+    runnable.push_back(operation);
+  } else {
+    finish(*operation, &runnable);
+  }
+  start(std::move(runnable));
+  return operation;
+}
+
+// Marks the operation done and all successors that have nothing to run; appends those that have to
+// *runnable.
+void Scheduler::finish(Operation& operation, std::vector<OperationRef>* runnable) {
+  operation.run_ = nullptr;  // what it held, it holds no longer
+  std::vector<OperationRef> released;
+  {
+    std::lock_guard lock(mutex_);
+    std::vector<OperationRef> finished;
+    Operation* current = &operation;
+    for (;;) {
+      current->finished_at_ = std::chrono::steady_clock::now();
+      current->done_.store(true, std::memory_order_release);
+      current->done_.notify_all();
+      for (OperationRef& successor : current->successors_) {
+        if (--successor->waits_for_ > 0) continue;
+        (successor->run_ ? *runnable : finished).push_back(successor);
+      }
+      for (OperationRef& successor : current->successors_) released.push_back(std::move(successor));
+      current->successors_.clear();
+      if (finished.empty()) break;
+      released.push_back(std::move(finished.back()));
+      finished.pop_back();
+      current = released.back().get();
+    }
+  }
+}
+
+void Scheduler::start(std::vector<OperationRef> runnable) {
+  if (runnable.empty()) return;
+  unsigned wanted = 0;
+  {
+    std::lock_guard lock(mutex_);
+    for (OperationRef& operation : runnable) queue_.push_back(std::move(operation));
+    const unsigned room = kThreadsMax - threads_;
+    wanted = queue_.size() > idle_ ? std::min<unsigned>(queue_.size() - idle_, room) : 0;
+    threads_ += wanted;
+  }
+  work_.notify_all();
+  BlockSignals blocked;
+  for (; wanted > 0; --wanted) {
+    try {
+      std::thread([this] { run_thread(); }).detach();
+    } catch (const std::system_error& error) {  // the threads there are will do the work, later
+      log::error("cannot start a thread for a stream: {}", error.what());
+      std::lock_guard lock(mutex_);
+      --threads_;
+    }
+  }
+}
+
+void Scheduler::run_thread() {
+  pthread_setname_np(pthread_self(), "softgpu-stream");
+  for (;;) {
+    OperationRef operation;
+    {
+      std::unique_lock lock(mutex_);
+      ++idle_;
+      work_.wait(lock, [this] { return !queue_.empty(); });
+      --idle_;
+      operation = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    while (operation != nullptr) {
+      operation->run_();
+      std::vector<OperationRef> runnable;
+      finish(*operation, &runnable);
+      operation = nullptr;
+      if (runnable.empty()) break;
+      operation = std::move(runnable.front());
+      runnable.erase(runnable.begin());
+      start(std::move(runnable));
+    }
+  }
+}
+
+}  // namespace farcall::softgpu

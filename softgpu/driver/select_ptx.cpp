@@ -1,0 +1,112 @@
+#include "softgpu/driver/select_ptx.h"
+
+#include <fmt/format.h>
+
+#include "image/fatbin.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// A comment to everyone else.
+constexpr std::string_view kSeparator = "\n// farcall softgpu: next linked text\n";
+
+std::vector<std::string> split_ptx(std::string_view text) {
+  std::vector<std::string> texts;
+  for (size_t end; (end = text.find(kSeparator)) != std::string_view::npos;
+       text.remove_prefix(end + kSeparator.size())) {
+    texts.emplace_back(text.substr(0, end));
+  }
+  texts.emplace_back(text);
+  return texts;
+}
+
+// "cubin sm_90, PTX compute_130".
+std::string contents(const image::Container& container) {
+  std::string list;
+  for (const image::Entry& entry : container.entries()) {
+    if (!list.empty()) list += ", ";
+    if (entry.is_ptx()) {
+      list += fmt::format("PTX compute_{}", entry.sm);
+    } else if (entry.is_cubin()) {
+      list += fmt::format("cubin sm_{}", entry.sm);
+    } else {
+      list += fmt::format("kind {} sm_{}", entry.kind, entry.sm);
+    }
+  }
+  return list;
+}
+
+enum class Found { kPtx, kNothing, kDamaged };
+
+Found add_container(image::Bytes bytes, int sm, SelectedPtx* out, std::string* seen) {
+  Result<image::Container> container = image::Container::parse(bytes);
+  if (!container) return Found::kDamaged;
+  const image::Entry* entry = image::choose(*container, {.sm = sm, .ptx_only = true});
+  if (entry == nullptr) {
+    const std::string list = contents(*container);
+    if (!list.empty()) *seen += (seen->empty() ? "" : ", ") + list;
+    return Found::kNothing;
+  }
+  Result<std::vector<std::byte>> text = image::payload(*entry);
+  if (!text) return Found::kDamaged;
+  out->texts.emplace_back(image::as_text(*text));
+  return Found::kPtx;
+}
+
+CUresult select(const image::Code& code, int sm, SelectedPtx* out) {
+  std::string seen;
+  switch (code.kind) {
+    case image::CodeKind::kPtx:
+      out->texts = split_ptx(image::as_text(code.images.front()));
+      out->plain_text = true;
+      return CUDA_SUCCESS;
+    case image::CodeKind::kElf:
+      seen = "a cubin";
+      break;
+    case image::CodeKind::kContainer:
+    case image::CodeKind::kWrapper:
+      // The first image is the linked whole. Only if it has nothing for this device, as with
+      // PTX-only -rdc=true, the parts must be linked here.
+      for (size_t i = 0; i < code.images.size(); ++i) {
+        const Found found = add_container(code.images[i], sm, out, &seen);
+        if (found == Found::kDamaged) {
+          out->why = "the fat binary is damaged";
+          return CUDA_ERROR_INVALID_IMAGE;
+        }
+        if (i == 0 && found == Found::kPtx) break;
+      }
+      break;
+  }
+  if (!out->texts.empty()) return CUDA_SUCCESS;
+  out->why = fmt::format(
+      "softgpu runs PTX, and the image has none for compute capability {}.{} (it has {}); build "
+      "with "
+      "-gencode arch=compute_75,code=compute_75",
+      sm / 10, sm % 10, seen.empty() ? "no code" : seen);
+  return CUDA_ERROR_NO_BINARY_FOR_GPU;
+}
+
+}  // namespace
+
+CUresult select_ptx(const void* code, int sm, SelectedPtx* out) {
+  *out = {};
+  Result<image::Code> identified = image::identify(code);
+  if (!identified) {
+    out->why = "not a fat binary, cubin or PTX text, or a damaged one";
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
+  const CUresult result = select(*identified, sm, out);
+  if (result != CUDA_SUCCESS) out->texts.clear();
+  return result;
+}
+
+std::string join_ptx(const std::vector<std::string>& texts) {
+  std::string joined;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (i > 0) joined += kSeparator;
+    joined += texts[i];
+  }
+  return joined;
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,364 @@
+#include "softgpu/driver/stream.h"
+
+#include <algorithm>
+
+#include "softgpu/driver/context.h"
+#include "softgpu/driver/device.h"
+#include "softgpu/driver/event.h"
+#include "softgpu/driver/graph.h"
+#include "softgpu/driver/memory.h"
+#include "softgpu/driver/thread_state.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// All priorities are alike here; the range is that of NVIDIA's devices, since programs clamp to it.
+constexpr int kPriorityLeast = 0, kPriorityGreatest = -5;
+
+}  // namespace
+
+Stream::Stream(Context& context, ContextRef keep, Kind kind, unsigned flags, int priority)
+    : context_(context),
+      keep_(std::move(keep)),
+      kind_(kind),
+      flags_(flags),
+      priority_(priority),
+      id_(context.device().driver().next_id()) {}
+
+std::shared_ptr<Capture> Stream::capture() const {
+  if (!capturing_.load(std::memory_order_acquire)) return nullptr;
+  std::lock_guard lock(mutex_);
+  return capture_;
+}
+
+void Stream::set_capture(std::shared_ptr<Capture> capture) {
+  std::lock_guard lock(mutex_);
+  capture_ = std::move(capture);
+  capturing_.store(capture_ != nullptr, std::memory_order_release);
+}
+
+const CUgraphNode* Stream::show_dependencies(const std::vector<std::shared_ptr<GraphNode>>& nodes) {
+  std::lock_guard lock(mutex_);
+  shown_dependencies_.clear();
+  for (const std::shared_ptr<GraphNode>& node : nodes) shown_dependencies_.push_back(node->handle);
+  return shown_dependencies_.data();
+}
+
+// ------------------------------------------------------------------ life
+
+CUresult api::cuCtxGetStreamPriorityRange(int* least, int* greatest) {
+  ContextRef context;
+  if (CUresult error = current_context(&context)) return error;
+  if (least != nullptr) *least = kPriorityLeast;
+  if (greatest != nullptr) *greatest = kPriorityGreatest;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamCreateWithPriority(CUstream* out, unsigned flags, int priority) {
+  if (out == nullptr || (flags & ~unsigned{CU_STREAM_NON_BLOCKING}) != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  ContextRef context;
+  if (CUresult error = current_context(&context)) return error;
+  priority = std::clamp(priority, kPriorityGreatest, kPriorityLeast);
+  *out = context->create_stream(flags, priority)->handle;
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamCreate(CUstream* out, unsigned flags) {
+  return api::cuStreamCreateWithPriority(out, flags, 0);
+}
+
+// The work that is left is done; only the handle is gone.
+CUresult api::cuStreamDestroy_v2(CUstream handle) {
+  if (handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) {
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  StreamRef stream = driver().streams.remove(handle);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (std::shared_ptr<Capture> capture = stream->capture()) capture->invalidate();
+  stream->context().forget_stream(*stream);
+  return stream->context().failure();
+}
+CUresult api::cuStreamDestroy(CUstream handle) { return api::cuStreamDestroy_v2(handle); }
+
+// ------------------------------------------------------------------ questions
+
+CUresult api::cuStreamGetFlags(CUstream handle, unsigned* flags) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (flags == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *flags = stream->flags();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamGetPriority(CUstream handle, int* priority) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (priority == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *priority = stream->priority();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamGetId(CUstream handle, unsigned long long* id) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (id == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *id = stream->id();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamGetCtx(CUstream handle, CUcontext* out) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *out = stream->context().handle();
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamGetCtx_v2(CUstream handle, CUcontext* out, CUgreenCtx* green) {
+  if (green != nullptr) *green = nullptr;  // there are no green contexts
+  return api::cuStreamGetCtx(handle, out);
+}
+
+CUresult api::cuStreamGetDevice(CUstream handle, CUdevice* out) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *out = stream->context().device().ordinal;
+  return CUDA_SUCCESS;
+}
+
+// Attributes are hints to a scheduler and a cache that are not there: kept, so that what was set
+// can be read.
+CUresult api::cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
+                                   const CUstreamAttrValue* value) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  stream->set_attribute(attribute, *value);
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute,
+                                   CUstreamAttrValue* value) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *value = stream->attribute(attribute);
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuStreamCopyAttributes(CUstream target, CUstream source) {
+  StreamRef to, from;
+  if (CUresult error = find_stream(target, &to)) return error;
+  if (CUresult error = find_stream(source, &from)) return error;
+  to->copy_attributes(*from);
+  return CUDA_SUCCESS;
+}
+
+void Stream::set_attribute(CUstreamAttrID attribute, const CUstreamAttrValue& value) {
+  std::lock_guard lock(mutex_);
+  attributes_[attribute] = value;
+}
+CUstreamAttrValue Stream::attribute(CUstreamAttrID attribute) const {
+  std::lock_guard lock(mutex_);
+  auto found = attributes_.find(attribute);
+  if (found != attributes_.end()) return found->second;
+  CUstreamAttrValue value = {};
+  if (attribute == CU_LAUNCH_ATTRIBUTE_PRIORITY) value.priority = priority_;
+  if (attribute == CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY)
+    value.syncPolicy = CU_SYNC_POLICY_AUTO;
+  return value;
+}
+void Stream::copy_attributes(const Stream& from) {
+  if (&from == this) return;
+  std::scoped_lock lock(mutex_, from.mutex_);
+  attributes_ = from.attributes_;
+}
+
+// ------------------------------------------------------------------ waiting
+
+CUresult api::cuStreamQuery(CUstream handle) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (CUresult error = check_not_capturing(*stream)) return error;
+  if (!stream->context().idle(*stream)) return CUDA_ERROR_NOT_READY;
+  return stream->context().wait_for(nullptr);
+}
+
+CUresult api::cuStreamSynchronize(CUstream handle) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (CUresult error = check_not_capturing(*stream)) return error;
+  // A marker: in the legacy stream it comes after the blocking streams' work too.
+  return stream->context().wait_for(stream->context().enqueue(*stream, {}));
+}
+
+CUresult api::cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned flags) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  std::shared_ptr<Event> event = driver().events.find(event_handle);
+  if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if ((flags & ~unsigned{CU_EVENT_WAIT_EXTERNAL}) != 0) return CUDA_ERROR_INVALID_VALUE;
+  const Event::State state = event->state();
+  if (std::shared_ptr<Capture> capture = stream->capture()) {
+    if ((flags & CU_EVENT_WAIT_EXTERNAL) != 0) {
+      NodeContent content;
+      content.type = CU_GRAPH_NODE_TYPE_WAIT_EVENT;
+      content.event = event;
+      return capture->record(*stream, std::move(content));
+    }
+    if (state.capture == nullptr) {
+      capture->invalidate();
+      return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
+    }
+  }
+  if (state.capture != nullptr) return state.capture->wait(stream, state.position);
+  if (CUresult error = check_legacy_during_capture(*stream)) return error;
+  if (state.operation != nullptr && !state.operation->done()) {
+    stream->context().enqueue(*stream, {}, {&state.operation, 1});
+  }
+  return CUDA_SUCCESS;
+}
+
+// ------------------------------------------------------------------ host functions
+
+CUresult api::cuLaunchHostFunc(CUstream handle, CUhostFn function, void* user_data) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return stream->context().submit(*stream, HostWork{function, user_data});
+}
+
+CUresult api::cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void* user_data,
+                                  unsigned flags) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (CUresult error = check_not_capturing(*stream)) return error;
+  return stream->context().submit(*stream, CallbackWork{callback, handle, user_data});
+}
+
+// Managed memory is the same for host and device: nothing to move.
+CUresult api::cuStreamAttachMemAsync(CUstream handle, CUdeviceptr address, size_t length,
+                                     unsigned flags) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  std::optional<Region> region = driver().memory_map.find(address);
+  if (!region || region->kind != Region::Kind::kManaged ||
+      (length != 0 && (address != region->base || length != region->bytes))) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST &&
+      flags != CU_MEM_ATTACH_SINGLE) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+
+// ------------------------------------------------------------------ words in memory
+
+namespace {
+
+CUresult submit_value(const StreamRef& stream, ValueWork work) {
+  const size_t bytes = work.is_64_bit ? 8 : 4;
+  if (work.address % bytes != 0 || !is_accessible(work.address, bytes)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return stream->context().submit(*stream, work);
+}
+
+CUresult wait_kind(unsigned flags, ValueWork::Kind* kind) {
+  switch (flags & ~unsigned{CU_STREAM_WAIT_VALUE_FLUSH}) {
+    case CU_STREAM_WAIT_VALUE_GEQ:
+      *kind = ValueWork::Kind::kWaitGreaterEqual;
+      break;
+    case CU_STREAM_WAIT_VALUE_EQ:
+      *kind = ValueWork::Kind::kWaitEqual;
+      break;
+    case CU_STREAM_WAIT_VALUE_AND:
+      *kind = ValueWork::Kind::kWaitAnd;
+      break;
+    case CU_STREAM_WAIT_VALUE_NOR:
+      *kind = ValueWork::Kind::kWaitNor;
+      break;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult wait_value(CUstream handle, CUdeviceptr address, uint64_t value, unsigned flags,
+                    bool is_64_bit) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  ValueWork work{{}, address, value, is_64_bit};
+  if (CUresult error = wait_kind(flags, &work.kind)) return error;
+  return submit_value(stream, work);
+}
+
+CUresult write_value(CUstream handle, CUdeviceptr address, uint64_t value, unsigned flags,
+                     bool is_64_bit) {
+  StreamRef stream;
+  if (CUresult error = find_stream(handle, &stream)) return error;
+  if ((flags & ~unsigned{CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER}) != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return submit_value(stream, {ValueWork::Kind::kWrite, address, value, is_64_bit});
+}
+
+}  // namespace
+
+CUresult api::cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                     unsigned flags) {
+  return wait_value(stream, address, value, flags, false);
+}
+CUresult api::cuStreamWaitValue64_v2(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                     unsigned flags) {
+  return wait_value(stream, address, value, flags, true);
+}
+CUresult api::cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                      unsigned flags) {
+  return write_value(stream, address, value, flags, false);
+}
+CUresult api::cuStreamWriteValue64_v2(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                      unsigned flags) {
+  return write_value(stream, address, value, flags, true);
+}
+
+CUresult api::cuStreamBatchMemOp_v2(CUstream handle, unsigned count,
+                                    CUstreamBatchMemOpParams* operations, unsigned flags) {
+  if ((count > 0 && operations == nullptr) || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  for (unsigned i = 0; i < count; ++i) {
+    const CUstreamBatchMemOpParams& one = operations[i];
+    CUresult error = CUDA_SUCCESS;
+    switch (one.operation) {
+      case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+        error = wait_value(handle, one.waitValue.address, one.waitValue.value, one.waitValue.flags,
+                           false);
+        break;
+      case CU_STREAM_MEM_OP_WAIT_VALUE_64:
+        error = wait_value(handle, one.waitValue.address, one.waitValue.value64,
+                           one.waitValue.flags, true);
+        break;
+      case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+        error = write_value(handle, one.writeValue.address, one.writeValue.value,
+                            one.writeValue.flags, false);
+        break;
+      case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+        error = write_value(handle, one.writeValue.address, one.writeValue.value64,
+                            one.writeValue.flags, true);
+        break;
+      case CU_STREAM_MEM_OP_BARRIER:
+      case CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES:
+        break;  // memory is coherent
+      default:
+        error = CUDA_ERROR_INVALID_VALUE;
+    }
+    if (error != CUDA_SUCCESS) return error;
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,169 @@
+#include "softgpu/driver/work.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "softgpu/driver/context.h"
+#include "softgpu/driver/device.h"
+#include "softgpu/driver/module.h"
+#include "softgpu/driver/pool.h"
+
+namespace farcall::softgpu {
+namespace {
+
+CUresult result_of(Fault::Kind kind) {
+  switch (kind) {
+    case Fault::Kind::kIllegalAddress:
+      return CUDA_ERROR_ILLEGAL_ADDRESS;
+    case Fault::Kind::kMisaligned:
+      return CUDA_ERROR_MISALIGNED_ADDRESS;
+    case Fault::Kind::kTrap:
+      return CUDA_ERROR_LAUNCH_FAILED;
+    case Fault::Kind::kAssert:
+      return CUDA_ERROR_ASSERT;
+    case Fault::Kind::kIllegalInstruction:
+      return CUDA_ERROR_ILLEGAL_INSTRUCTION;
+    case Fault::Kind::kStackOverflow:
+      return CUDA_ERROR_HARDWARE_STACK_ERROR;
+    case Fault::Kind::kTimeout:
+      return CUDA_ERROR_LAUNCH_TIMEOUT;
+  }
+  return CUDA_ERROR_LAUNCH_FAILED;
+}
+
+template <class Element>
+void fill(std::byte* row, uint32_t value, size_t count) {
+  auto* elements = reinterpret_cast<Element*>(row);
+  std::fill(elements, elements + count, static_cast<Element>(value));
+}
+
+class Runner {
+ public:
+  explicit Runner(Context& context) : context_(context) {}
+
+  void operator()(std::monostate) {}
+  void operator()(const KernelWork& work) {
+    if (driver().config.null_kernels) return;
+    Launch launch;
+    launch.kernel = work.code;
+    launch.grid = work.grid;
+    launch.block = work.block;
+    launch.dynamic_shared_bytes = work.dynamic_shared_bytes;
+    launch.params = work.params;
+    launch.cooperative = work.cooperative;
+    if (std::optional<Fault> fault = context_.device().engine().launch(launch)) {
+      context_.fail(result_of(fault->kind), fault->message);
+    }
+  }
+  void operator()(const CopyWork& work) { copy_now(work); }
+  void operator()(const MemsetWork& work) { memset_now(work); }
+  void operator()(const HostWork& work) {
+    InHostFunction running;
+    work.function(work.user_data);
+  }
+  void operator()(const CallbackWork& work) {
+    context_.device().output.flush();
+    InHostFunction running;
+    work.function(work.stream, context_.failure(), work.user_data);
+  }
+  void operator()(const FreeWork& work) { Pool::free(work.address); }
+  void operator()(const ValueWork& work) {
+    if (work.is_64_bit) {
+      value<uint64_t>(work);
+    } else {
+      value<uint32_t>(work);
+    }
+  }
+
+ private:
+  template <class Word>
+  void value(const ValueWork& work) {
+    std::atomic_ref<Word> word(*reinterpret_cast<Word*>(work.address));
+    const Word wanted = static_cast<Word>(work.value);
+    if (work.kind == ValueWork::Kind::kWrite) {
+      word.store(wanted);
+      return;
+    }
+    while (!holds(work.kind, word.load(), wanted) && context_.failure() == CUDA_SUCCESS) {
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
+  template <class Word>
+  static bool holds(ValueWork::Kind kind, Word found, Word wanted) {
+    switch (kind) {
+      case ValueWork::Kind::kWrite:
+        return true;
+      // By the documentation a cyclic comparison: (int)(found - wanted) >= 0.
+      case ValueWork::Kind::kWaitGreaterEqual:
+        return static_cast<std::make_signed_t<Word>>(found - wanted) >= 0;
+      case ValueWork::Kind::kWaitEqual:
+        return found == wanted;
+      case ValueWork::Kind::kWaitAnd:
+        return (found & wanted) != 0;
+      case ValueWork::Kind::kWaitNor:
+        return static_cast<Word>(~(found | wanted)) != 0;
+    }
+    return true;
+  }
+
+  Context& context_;
+};
+
+}  // namespace
+
+void CopyWork::stage() {
+  std::vector<std::byte> packed(bytes());
+  std::byte* out = packed.data();
+  for (size_t z = 0; z < depth; ++z) {
+    for (size_t y = 0; y < height; ++y, out += width) {
+      std::memcpy(out, source + z * source_plane + y * source_pitch, width);
+    }
+  }
+  staged = std::move(packed);
+  source_pitch = width;
+  source_plane = width * height;
+}
+
+void copy_now(const CopyWork& copy) {
+  const std::byte* source = copy.staged.empty() ? copy.source : copy.staged.data();
+  for (size_t z = 0; z < copy.depth; ++z) {
+    for (size_t y = 0; y < copy.height; ++y) {
+      std::memmove(copy.target + z * copy.target_plane + y * copy.target_pitch,
+                   source + z * copy.source_plane + y * copy.source_pitch, copy.width);
+    }
+  }
+}
+
+void memset_now(const MemsetWork& memset) {
+  for (size_t y = 0; y < memset.height; ++y) {
+    std::byte* row = memset.target + y * memset.pitch;
+    switch (memset.element_bytes) {
+      case 1:
+        std::memset(row, static_cast<int>(memset.value & 0xff), memset.width);
+        break;
+      case 2:
+        fill<uint16_t>(row, memset.value, memset.width);
+        break;
+      default:
+        fill<uint32_t>(row, memset.value, memset.width);
+        break;
+    }
+  }
+}
+
+void run_work(Context& context, const Work& work) {
+  // After a fault nothing runs any more, except to give memory back and to tell who asked to be
+  // told.
+  if (context.failure() != CUDA_SUCCESS && !std::holds_alternative<CallbackWork>(work) &&
+      !std::holds_alternative<FreeWork>(work)) {
+    return;
+  }
+  try {
+    std::visit(Runner(context), work);
+  } catch (const std::exception& error) {
+    context.fail(CUDA_ERROR_UNKNOWN, error.what());
+  }
+}
+
+}  // namespace farcall::softgpu
