@@ -45,7 +45,7 @@ class Entry:
     family: str
     classes: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
-    flags: set[str] = field(default_factory=set)  # forgets
+    flags: set[str] = field(default_factory=set)  # forgets, always
     reason: str = ""   # of unsupported
     target: str = ""   # of as
 
@@ -178,7 +178,7 @@ def _read_entry(path: Path, line: int, family: str, name: str, rest: str) -> Ent
         elif match := re.fullmatch(r"as (\w+)", word):
             entry.classes.append("as")
             entry.target = match[1]
-        elif word == "forgets":
+        elif word in ("forgets", "always"):
             entry.flags.add(word)
         elif match := _PARAM.fullmatch(word):
             entry.facts.append(Fact(match[1], match[2], match[3] or "", match[4] or ""))

@@ -72,7 +72,7 @@ class _Planner:
         variants = [function.name] + [function.name + s for s in ("_ptsz", "_ptds")
                                       if function.name + s in self._api.functions]
         plan = Plan(self._api.name, function, entry, kind, wire_class, schema_type(function.name), variants=variants,
-                    forgets="forgets" in entry.flags)
+                    forgets="forgets" in entry.flags, always="always" in entry.flags)
         if wire_class or kind == "custom":
             self._check_result(plan)
         if wire_class:
@@ -289,6 +289,8 @@ class _Planner:
             raise entry.refuse(f"is cached, but makes or ends '{made[0]}'")
         if plan.wire_class == "cached" and not back:
             raise entry.refuse("is cached, but brings nothing back")
+        if plan.always and not back:
+            raise entry.refuse("says `always`, but brings nothing back")
         for arg in plan.args:
             if arg.nullable and arg.role == "creates":
                 raise entry.refuse(f"'{arg.param.name}' is created, so it can't be nullable")

@@ -139,6 +139,7 @@ class Plan:
     variants: list[str] = field(default_factory=list)  # cuX, cuX_ptsz
     target: "Plan | None" = None  # of as
     forgets: bool = False
+    always: bool = False    # results come back with a failure too
 
     @property
     def name(self) -> str:

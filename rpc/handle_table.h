@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/api.h"
 #include "base/spin_futex_lock.h"
 #include "base/status.h"
 #include "rpc/handle_id.h"
@@ -52,7 +53,7 @@ class HandleTable {
 };
 
 // Client side. Any thread; alive() takes no lock.
-class HandleMinter {
+class FARCALL_API HandleMinter {
  public:
   HandleMinter();
   ~HandleMinter();

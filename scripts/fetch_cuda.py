@@ -20,8 +20,11 @@ WHEELS = {
     "nvidia-cuda-crt": "13.0.88",  # include/crt
     "nvidia-cuda-runtime": "13.0.96",  # libcudart, headers
     "nvidia-cuda-cccl": "13.0.85",  # libcu++, Thrust, CUB
+    "nvidia-cuda-profiler-api": "13.0.85",  # cudaProfiler.h, part of the driver API
 }
+REQUIREMENTS = [f"{name}=={version}" for name, version in WHEELS.items()]
 PREFIX = "nvidia/cu13/"
+CONTENTS = "wheels.txt"  # in the toolkit: what it was made of
 NEEDED = [
     "bin/nvcc",
     "bin/ptxas",
@@ -29,16 +32,16 @@ NEEDED = [
     "nvvm/libdevice/libdevice.10.bc",
     "include/cuda.h",
     "include/cuda_runtime.h",
+    "include/cudaProfiler.h",
     "include/crt/host_config.h",
     "lib/libcudart_static.a",
 ]
 
 
 def download(folder: pathlib.Path) -> None:
-    requirements = [f"{name}=={version}" for name, version in WHEELS.items()]
-    print("setup: downloading NVIDIA's wheels:", " ".join(requirements), flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    result = subprocess.run(command + ["--dest", str(folder), *requirements], capture_output=True, text=True)
+    print("setup: downloading NVIDIA's wheels:", " ".join(REQUIREMENTS), flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--progress-bar=off", "--no-deps", "--only-binary=:all:"]
+    result = subprocess.run(command + ["--dest", str(folder), *REQUIREMENTS], capture_output=True, text=True)
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or ["no output"]
         # The last line says "no such version" whatever happened; a failed connection is told above it.
@@ -79,9 +82,12 @@ def lay_out(target: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to make; it must not exist")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to make")
     output = parser.parse_args().output
-    shutil.rmtree(output, ignore_errors=True)  # a half-made one of an earlier try
+    contents = "".join(line + "\n" for line in REQUIREMENTS)
+    if (output / CONTENTS).is_file() and (output / CONTENTS).read_text() == contents:
+        return
+    shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     # Made aside and renamed, so that a folder of this name is always complete.
     with tempfile.TemporaryDirectory(dir=output.parent, prefix="cuda-") as folder:
@@ -91,6 +97,7 @@ def main() -> None:
         for wheel in sorted(wheels.glob("*.whl")):
             unpack(wheel, toolkit)
         lay_out(toolkit)
+        (toolkit / CONTENTS).write_text(contents)
         toolkit.rename(output)
 
 

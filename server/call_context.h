@@ -3,13 +3,14 @@
 // worker.
 #pragma once
 
-#include <capnp/message.h>
-
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
+#include "rpc/frame.h"
 #include "rpc/handle_id.h"
+#include "rpc/message.h"
 #include "rpc/opcodes.h"
 #include "rpc/wire.h"
 
@@ -21,28 +22,46 @@ class Worker;
 
 class CallContext {
  public:
-  rpc::Opcode opcode() const;
-  uint32_t sequence() const;
-  bool wants_reply() const;
+  // The frame and its bytes outlive the call.
+  CallContext(Worker& worker, const rpc::Frame& frame, bool blocking)
+      : worker_(worker), frame_(frame), blocking_(blocking), arguments_(frame.message) {}
+  CallContext(const CallContext&) = delete;
+  CallContext& operator=(const CallContext&) = delete;
+
+  rpc::Opcode opcode() const { return rpc::Opcode(frame_.call); }
+  uint32_t sequence() const { return frame_.sequence(); }
+  bool wants_reply() const { return frame_.has(rpc::kWantsReply); }
 
   // The arguments. A message that does not decode (capnp validates on access and throws) is caught
   // by the dispatcher and ends the session with kProtocol.
   template <class T>
-  typename T::Reader args();
-  std::span<const std::byte> payload() const;
+  typename T::Reader args() {
+    return arguments_.root<T>();
+  }
+  std::span<const std::byte> payload() const { return frame_.payload; }
+  // The payload lies in a chunk of the worker's staging memory, which goes back after the call
+  // unless the handler takes it: nullptr if it doesn't lie there.
+  std::byte* take_staged_payload() {
+    if (!frame_.placed || payload_taken_) return nullptr;
+    payload_taken_ = true;
+    return const_cast<std::byte*>(frame_.payload.data());
+  }
 
   const DriverTable& driver() const;
   const RuntimeTable& runtime() const;
-  Worker& worker() const;  // staging, image store, pending copies: for handlers/
+  // Staging, image store, pending copies: for handlers/.
+  Worker& worker() const { return worker_; }
 
   // id -> object. An unknown, stale or mistyped id marks the call invalid and gives nullptr; check
   // valid() once after the last one. 0 is a null handle and valid; kStreamLegacy and
   // kStreamPerThread pass through for streams.
   template <class Handle>
-  Handle handle(rpc::HandleId id, rpc::HandleType type);
-  bool valid() const;
-  void invalidate(std::string_view
-                      why);  // an argument that does not fit: result INVALID_VALUE, logged at debug
+  Handle handle(rpc::HandleId id, rpc::HandleType type) {
+    return (Handle)resolve(id, type);  // NOLINT: some of CUDA's handles are integers
+  }
+  bool valid() const { return problem_ == Problem::kNone; }
+  // An argument that does not fit: result INVALID_VALUE, logged at debug.
+  void invalidate(std::string_view why);
 
   // After success. bind: the client minted `id`. A second object under a live id ends the session.
   void bind(rpc::HandleId id, rpc::HandleType type, void* object);
@@ -52,13 +71,32 @@ class CallContext {
 
   // The results struct of the reply; only when wants_reply().
   template <class T>
-  typename T::Builder results();
+  typename T::Builder results() {
+    return results_.emplace().builder().template initRoot<T>();
+  }
   // Streams bytes to the destination the client named for this call. Before finish().
   void send_data(uint64_t offset, std::span<const std::byte> bytes);
   // Exactly once. A failure nobody waits for becomes the session's asynchronous error.
   void finish(int result);
   // finish(CUDA_ERROR_INVALID_HANDLE or INVALID_VALUE), for calls that valid() refuses.
   void refuse();
+  bool finished() const { return finished_; }
+  int result() const { return result_; }
+
+ private:
+  enum class Problem : uint8_t { kNone, kHandle, kValue };
+
+  void* resolve(rpc::HandleId id, rpc::HandleType type);
+
+  Worker& worker_;
+  const rpc::Frame& frame_;
+  const bool blocking_;
+  bool finished_ = false;
+  bool payload_taken_ = false;
+  int result_ = 0;
+  Problem problem_ = Problem::kNone;
+  rpc::MessageDecoder arguments_;
+  std::optional<rpc::ScratchMessage<>> results_;
 };
 
 // One row per opcode; generated (gen/server/dispatch_table.cpp), indexed by opcode - kFirstOpcode.

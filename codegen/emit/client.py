@@ -170,8 +170,12 @@ def _remote_call(plan: Plan) -> list[str]:
     if plan.has_results:
         # Counts first: the arrays they measure come after them.
         back = sorted((a for a in plan.args if a.comes_back), key=lambda a: a.extent is not None)
-        done = [f"auto results = reply.results<schema::{plan.schema}Results>();",
-                *(line for arg in back for line in _get(arg)), *done]
+        results = [f"auto results = reply.results<schema::{plan.schema}Results>();",
+                   *(line for arg in back for line in _get(arg))]
+        if plan.always:
+            lines += ["if (reply.has_results()) {", *("  " + line for line in results), "}"]
+        else:
+            done = results + done
     if plan.forgets:
         done.append("session.forget_cached();")
     if done:

@@ -46,7 +46,7 @@ def _dispatch(plan: Plan) -> str:
             lines += ["if (result == 0) {",
                       f"  call.unbind(args.{getter(arg.field)}(), HandleType::{arg.wire.handle});", "}"]
     if plan.has_results:
-        lines.append("if (result == 0 && call.wants_reply()) {")
+        lines.append(f"if ({'' if plan.always else 'result == 0 && '}call.wants_reply()) {{")
         lines.append(f"  auto results = call.results<schema::{plan.schema}Results>();")
         lines += ["  " + line for a in plan.args if a.comes_back for line in _give(a)]
         lines.append("}")

@@ -258,7 +258,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyMoveBy(toyPoint* point) noexcept {
     if (const int error = put(session, args.initPoint(), *point); error != 0) return error;
     Reply reply = call.wait();
     const int result = reply.result();
-    if (result == 0) {
+    if (reply.has_results()) {
       auto results = reply.results<schema::ToyMoveByResults>();
       get(results.getPoint(), *point);
     }

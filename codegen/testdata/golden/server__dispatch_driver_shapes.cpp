@@ -188,7 +188,7 @@ void toyMoveBy(CallContext& call) {
   const auto function = call.driver().toyMoveBy;
   if (function == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   const int result = function(&point);
-  if (result == 0 && call.wants_reply()) {
+  if (call.wants_reply()) {
     auto results = call.results<schema::ToyMoveByResults>();
     put(call, results.initPoint(), point);
   }

@@ -1,0 +1,98 @@
+// Kernel launches. The client sends parameters as one block at the kernel's own offsets, because it
+// knows the layout from the image and the server need not; the driver takes such a block as it is.
+#include <cuda.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "rpc/schema/calls.capnp.h"
+#include "server/call_context.h"
+#include "server/handlers.h"
+#include "server/worker.h"
+
+namespace farcall::server::handlers {
+namespace {
+
+namespace schema = rpc::schema;
+using rpc::HandleType;
+
+constexpr unsigned kAttributesMax = 64;
+// What a kernel can have, and room for the driver to refuse a little more by itself.
+constexpr size_t kParamBytesMax = 64 * 1024;
+
+using Attributes = capnp::List<schema::LaunchAttribute>::Reader;
+
+// False: malformed.
+bool read_attributes(Attributes from, std::vector<CUlaunchAttribute>& to) {
+  if (from.size() > kAttributesMax) return false;
+  for (const auto attribute : from) {
+    const auto value = attribute.getValue();
+    CUlaunchAttribute& out = to.emplace_back();
+    if (value.size() > sizeof out.value) return false;
+    out.id = CUlaunchAttributeID(attribute.getId());
+    std::memcpy(&out.value, value.begin(), value.size());
+  }
+  return true;
+}
+
+}  // namespace
+
+void farcallLaunchKernel(CallContext& call) {
+  const auto args = call.args<schema::FarcallLaunchKernel>();
+  const auto function = call.handle<CUfunction>(args.getFunction(), HandleType::kFunction);
+  const auto stream = call.handle<CUstream>(args.getStream(), HandleType::kStream);
+  const auto params = args.getParams();
+  if (function == nullptr) call.invalidate("no kernel");
+  if (params.size() > kParamBytesMax) call.invalidate("too many parameters");
+  std::vector<CUlaunchAttribute> attributes;
+  if (args.hasAttributes() && !read_attributes(args.getAttributes(), attributes)) {
+    call.invalidate("malformed launch attributes");
+  }
+  if (!call.valid()) return call.refuse();
+
+  // The driver reads the block before it returns. It may want it aligned as its widest member;
+  // capnp aligns to 8, CUDA's vector types to 16.
+  alignas(16) std::byte block[4096];
+  std::vector<std::byte> large;
+  std::byte* packed = block;
+  if (params.size() > sizeof block) {
+    large.resize(params.size());
+    packed = large.data();
+  }
+  if (params.size() > 0) std::memcpy(packed, params.begin(), params.size());
+  size_t packed_bytes = params.size();
+  void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, packed, CU_LAUNCH_PARAM_BUFFER_SIZE,
+                   &packed_bytes, CU_LAUNCH_PARAM_END};
+  void** const parameters = packed_bytes > 0 ? extra : nullptr;
+
+  const DriverTable& driver = call.driver();
+  if (!args.getCooperative() && attributes.empty()) {
+    if (driver.cuLaunchKernel == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+    return call.finish(driver.cuLaunchKernel(
+        function, args.getGridX(), args.getGridY(), args.getGridZ(), args.getBlockX(),
+        args.getBlockY(), args.getBlockZ(), args.getSharedBytes(), stream, nullptr, parameters));
+  }
+
+  // cuLaunchCooperativeKernel takes no block of parameters; the attribute means the same.
+  if (args.getCooperative()) {
+    CUlaunchAttribute& cooperative = attributes.emplace_back();
+    cooperative.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    cooperative.value.cooperative = 1;
+  }
+  if (driver.cuLaunchKernelEx == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  CUlaunchConfig config = {};
+  config.gridDimX = args.getGridX();
+  config.gridDimY = args.getGridY();
+  config.gridDimZ = args.getGridZ();
+  config.blockDimX = args.getBlockX();
+  config.blockDimY = args.getBlockY();
+  config.blockDimZ = args.getBlockZ();
+  config.sharedMemBytes = args.getSharedBytes();
+  config.hStream = stream;
+  config.attrs = attributes.data();
+  config.numAttrs = unsigned(attributes.size());
+  call.finish(driver.cuLaunchKernelEx(&config, function, nullptr, parameters));
+}
+
+}  // namespace farcall::server::handlers
