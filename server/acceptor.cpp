@@ -16,7 +16,7 @@ namespace {
 // reset the connection and destroy the sentence.
 constexpr std::chrono::milliseconds kFarewell{1000};
 // Until when a door out of descriptors stays shut.
-constexpr std::chrono::milliseconds kBackOff{200};
+constexpr std::chrono::milliseconds kBackOff{1000};
 // Newcomers get turns: one that sends fast must not keep the loop.
 constexpr int kAcceptsPerTurn = 32;
 constexpr size_t kDiscardedBytesMax = 1 << 20;
@@ -257,7 +257,7 @@ void Acceptor::accept_all(Door& door) {
     }
     // Out of descriptors looks like an empty queue; readable and empty at the first try is the
     // former.
-    if (i == 0 && turn_away_one(door.listener())) return door.wait_after_back_off();
+    if (i == 0 && turn_away_waiting(door.listener())) return door.wait_after_back_off();
     break;
   }
   door.wait();
@@ -278,16 +278,20 @@ void Acceptor::forget(Newcomer* newcomer) {
 }
 
 // True if the reserved descriptor made the difference, so there are no others.
-bool Acceptor::turn_away_one(transport::Listener& listener) {
-  reserve_.reset();
-  auto channel = listener.accept();
-  const bool starved = channel.ok();
-  if (starved) {
-    say(**channel, {.reason = "this server is out of file descriptors; try again later",
-                    .status = kStatusUnavailable});
-    *channel = nullptr;
+bool Acceptor::turn_away_waiting(transport::Listener& listener) {
+  bool starved = false;
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    reserve_.reset();
+    auto channel = listener.accept();
+    if (channel) {
+      starved = true;
+      say(**channel, {.reason = "this server is out of file descriptors; try again later",
+                      .status = kStatusUnavailable});
+      *channel = nullptr;
+    }
+    reserve_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!channel) break;
   }
-  reserve_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   return starved || !reserve_;
 }
 

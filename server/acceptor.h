@@ -59,7 +59,7 @@ class Acceptor {
   void accept_all(Door& door);
   void admit(std::unique_ptr<transport::Channel> channel);
   void forget(Newcomer* newcomer);
-  bool turn_away_one(transport::Listener& listener);
+  bool turn_away_waiting(transport::Listener& listener);
 
   asio::io_context& io_;
   const Limits limits_;

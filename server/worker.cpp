@@ -243,8 +243,10 @@ bool Worker::make_blocking_call(PoolThread& self, const DispatchEntry& entry,
 
   const bool offered = offer_lead();
   dispatch(self, &entry, frame);
+  // Before the answer leaves: the client's next call may come faster than we get to it afterwards.
+  const bool leading = !offered || take_lead_back();
   (void)answers_.flush();
-  return !offered || take_lead_back();
+  return leading;
 }
 
 // False: nobody could take the lead.
