@@ -63,4 +63,9 @@ if(BUILD_TESTING)
   farcall_test(softgpu_kernels_test
     SOURCES exec/kernels_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
+  # The references compute in other rounding modes and must not be contracted either.
+  farcall_test(softgpu_instructions_test
+    SOURCES exec/handlers/float_test.cpp exec/handlers/integer_test.cpp
+    DEPS farcall_softgpu_engine)
+  target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
 endif()
