@@ -65,7 +65,8 @@ if(BUILD_TESTING)
     DEPS farcall_softgpu_engine)
   # The references compute in other rounding modes and must not be contracted either.
   farcall_test(softgpu_instructions_test
-    SOURCES exec/handlers/float_test.cpp exec/handlers/integer_test.cpp
+    SOURCES exec/handlers/compare_test.cpp exec/handlers/convert_test.cpp exec/handlers/float_test.cpp
+            exec/handlers/half_test.cpp exec/handlers/integer_test.cpp
     DEPS farcall_softgpu_engine)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
 endif()

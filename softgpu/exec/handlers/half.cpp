@@ -1,5 +1,6 @@
 // f16 and bf16 arithmetic, one or two to a register. Sums, products, quotients and roots of 16-bit floats are exact
-// enough in float (24 bits) for the second rounding not to matter; fma is computed in double and rounded once.
+// enough in float (24 bits) for the second rounding not to matter. For fma not even double is: a bfloat's product may
+// be a tie that only an addend 2^100 times smaller breaks, so the sum is rounded to odd.
 #include "softgpu/exec/handlers/elementary_inl.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
 #include "softgpu/exec/handlers/tables.h"
@@ -44,7 +45,18 @@ struct Xorsign {
     return is_negative(a) != is_negative(b) ? -r : r;
   }
 };
-struct Fma { static double apply(double a, double b, double c) { return __builtin_fma(a, b, c); } };
+struct Fma {
+  static double apply(double a, double b, double c) {
+    const double product = a * b;  // exact
+    const double sum = product + c;
+    const double c_part = sum - product;
+    const double error = (product - (sum - c_part)) + (c - c_part);  // exact - sum (Knuth's TwoSum)
+    const u64 bits = bit_cast<u64>(sum);
+    const bool away = (error > 0) == (sum > 0);
+    const u64 odd = away ? bits + 1 : bits - 1;
+    return bit_cast<double>((error > 0 || error < 0) && (bits & 1) == 0 ? odd : bits);
+  }
+};
 
 template <class T>
 T flush(T v) {
