@@ -63,6 +63,9 @@ if(BUILD_TESTING)
   farcall_test(softgpu_kernels_test
     SOURCES exec/kernels_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
+  farcall_test(softgpu_ptx_test
+    SOURCES ptx/parser_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
+    DEPS farcall_softgpu_engine)
   # The references compute in other rounding modes and must not be contracted either.
   farcall_test(softgpu_instructions_test
     SOURCES exec/handlers/compare_test.cpp exec/handlers/convert_test.cpp exec/handlers/float_test.cpp
