@@ -68,12 +68,12 @@ void Contexts::forget_primary(int device) {
   primaries_.at(size_t(device)).active = false;
 }
 
-int reset_primary_context(Session& session, int device) {
+int reset_primary_context(Session& session, int device, bool wait) {
   int result;
   {
     Call call(session, rpc::Opcode::k_farcallPrimaryContextReset);
     call.args<rpc::schema::FarcallPrimaryContextReset>().setDevice(device);
-    result = call.wait().result();
+    result = wait ? call.wait().result() : call.post();
   }
   contexts().forget_primary(device);
   program().allocations.remove_context(rpc::primary_context_id(device));

@@ -45,7 +45,8 @@ class FARCALL_API Contexts {
 
 FARCALL_API Contexts& contexts();
 
-// Resets the device's primary context on the server and forgets what was in it. Waits.
-FARCALL_API int reset_primary_context(Session& session, int device);
+// Resets the device's primary context on the server and forgets what was in it. cudaDeviceReset
+// waits for that; the release of the last reference, which the runtime makes at exit, does not.
+FARCALL_API int reset_primary_context(Session& session, int device, bool wait);
 
 }  // namespace farcall::client

@@ -32,6 +32,14 @@ Allocation describe(void* pointer, size_t bytes, MemoryKind kind, unsigned flags
   return made;
 }
 
+// Nothing writes to the memory any more when this returns, whatever the server does.
+int release(Session& session, const Allocation& memory) {
+  const int result = finish_copies_to_host(session);
+  session.connection().close_sinks(
+      {reinterpret_cast<const std::byte*>(memory.address), memory.bytes});
+  return result;
+}
+
 }  // namespace
 
 int allocate_host(Session&, void** pointer, size_t bytes, unsigned flags) {
@@ -51,7 +59,7 @@ int free_host(Session& session, void* pointer) {
   const auto known =
       program().allocations.remove(reinterpret_cast<uint64_t>(pointer), MemoryKind::kHostPinned);
   if (!known) return CUDA_ERROR_INVALID_VALUE;
-  const int result = finish_copies_to_host(session);
+  const int result = release(session, *known);
   ::munmap(pointer, round_to_pages(known->bytes));
   return result;
 }
@@ -67,11 +75,10 @@ int register_host(Session&, void* pointer, size_t bytes, unsigned flags) {
 }
 
 int unregister_host(Session& session, void* pointer) {
-  if (!program().allocations.remove(reinterpret_cast<uint64_t>(pointer),
-                                    MemoryKind::kHostRegistered)) {
-    return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-  }
-  return finish_copies_to_host(session);
+  const auto known = program().allocations.remove(reinterpret_cast<uint64_t>(pointer),
+                                                  MemoryKind::kHostRegistered);
+  if (!known) return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+  return release(session, *known);
 }
 
 }  // namespace farcall::client

@@ -1,4 +1,5 @@
-// What generated stubs do with single arguments, beyond stub.h: handles, sizes, and the client's table of allocations.
+// What generated stubs do with single arguments, beyond stub.h: handles, sizes, and the client's
+// table of allocations.
 #pragma once
 
 #include <cstddef>
@@ -11,11 +12,12 @@
 
 namespace farcall::client {
 
-// Arrays beyond this do not ride in a call's message; the call is refused. Half of a message (rpc/wire.h).
+// Arrays beyond this do not ride in a call's message; the call is refused. Half of a message
+// (rpc/wire.h).
 constexpr size_t kArgumentBytesMax = 256 * 1024;
 
-// A handle the program gave us: null, one of CUDA's special streams, or alive and of that type. Calls that take a
-// function accept a kernel too, as the driver does.
+// A handle the program gave us: null, one of CUDA's special streams, or alive and of that type.
+// Calls that take a function accept a kernel too, as the driver does.
 inline bool usable(const Session& session, rpc::HandleId id, rpc::HandleType type) {
   if (id == 0) return true;
   if (type == rpc::HandleType::kStream && id <= rpc::kStreamPerThread) return true;
@@ -45,7 +47,8 @@ class Minted {
   bool kept_ = false;
 };
 
-// Device memory that a generated call made or frees, for the table that frees, copies and pointer queries ask.
+// Device memory that a generated call made or frees, for the table that frees, copies and pointer
+// queries ask.
 FARCALL_API void note_allocation(Session& session, uint64_t address, uint64_t bytes);
 FARCALL_API bool note_free(uint64_t address);  // false: not the start of a live allocation
 

@@ -44,13 +44,13 @@ int cuDevicePrimaryCtxRelease_v2(Session& session, CUdevice dev) {
   if (contexts().primary(dev).references == 0) return CUDA_ERROR_INVALID_CONTEXT;
   if (!contexts().release_primary(dev)) return CUDA_SUCCESS;
   driverabi::destroy_context_storage(handle_from<CUcontext>(rpc::primary_context_id(dev)));
-  return reset_primary_context(session, dev);
+  return reset_primary_context(session, dev, /*wait=*/false);
 }
 
 int cuDevicePrimaryCtxReset_v2(Session& session, CUdevice dev) {
   if (!known_device(session, dev)) return CUDA_ERROR_INVALID_DEVICE;
   driverabi::destroy_context_storage(handle_from<CUcontext>(rpc::primary_context_id(dev)));
-  return reset_primary_context(session, dev);
+  return reset_primary_context(session, dev, /*wait=*/true);
 }
 
 int cuDevicePrimaryCtxSetFlags_v2(Session& session, CUdevice dev, unsigned int flags) {

@@ -126,7 +126,7 @@ int cudaGetDeviceFlags(Session&, unsigned int* flags) {
 }
 
 int cudaDeviceReset(Session& session) {
-  const int result = reset_primary_context(session, thread_state().device);
+  const int result = reset_primary_context(session, thread_state().device, /*wait=*/true);
   thread_state().last_error = cudaSuccess;
   return result;
 }
