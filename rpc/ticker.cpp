@@ -45,8 +45,9 @@ void Ticker::run() {
     const uint64_t now = now_ns();
     const uint64_t give_up_at = give_up_at_ns_.load(std::memory_order_relaxed);
     if (give_up_at != 0 && now >= give_up_at) {
+      give_up_at_ns_.store(0, std::memory_order_relaxed);
       actions_.give_up();
-      return;
+      continue;
     }
     if (batch_.sending()) {
       last_activity = now;
