@@ -29,7 +29,7 @@ uint64_t class_count(CallClass call_class) {
 }
 
 // URLs and names: no control characters, so quotes and backslashes are all there is to escape.
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -63,7 +63,7 @@ std::string stats_json(const rpc::ConnectionStats& connection, const StartupStat
   fmt::format_to(append, "{{\n  \"round_trips\": {},\n", connection.round_trips);
   fmt::format_to(append, "  \"startup\": {{\"round_trips\": {}, \"ns\": {}}},\n",
                  startup.round_trips, startup.ns);
-  fmt::format_to(append, "  \"server\": {},\n", quoted(startup.server));
+  fmt::format_to(append, "  \"server\": {},\n", json_string(startup.server));
   fmt::format_to(
       append, "  \"calls\": {{\"local\": {}, \"cached\": {}, \"async\": {}, \"waiting\": {}}},\n",
       class_count(CallClass::kLocal), class_count(CallClass::kCached), connection.calls_async,
@@ -78,7 +78,7 @@ std::string stats_json(const rpc::ConnectionStats& connection, const StartupStat
     const uint64_t count = function_counts[i].load(std::memory_order_relaxed);
     if (count == 0) continue;
     fmt::format_to(append, "{}\n    {}: {}", separator,
-                   quoted(opcode_name(static_cast<rpc::Opcode>(i))), count);
+                   json_string(opcode_name(static_cast<rpc::Opcode>(i))), count);
     separator = ",";
   }
   out += "\n  }\n}\n";
