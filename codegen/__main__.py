@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from codegen import annotations, check, headers, opcodes
-from codegen.emit import client, coverage, schema, server, structs, tables
+from codegen.emit import client, coverage, schema, server, structs, tables, tests
 from codegen.emit import opcodes as emit_opcodes
 from codegen.errors import Refused
 
@@ -37,11 +37,15 @@ def generate(options) -> int:
     plans = [check.plan_api(driver, annotations.read(HERE / "cuda_driver.ann")),
              check.plan_api(runtime, annotations.read(HERE / "cuda_runtime.ann"))]
 
+    check.check_schema_names(plans)
+
     outputs = emit_opcodes.emit(numbers)
     outputs |= tables.emit_function_table(driver) | tables.emit_function_table(runtime)
     outputs |= tables.emit_dispatch(numbers, internal, plans[0].remoted + plans[1].remoted)
     for api, library in zip(plans, (None, options.cudart)):
-        outputs |= schema.emit(api) | structs.emit(api) | client.emit(api, library) | server.emit(api)
+        outputs |= schema.emit(api) | structs.emit(api) | client.emit(api, library) | server.emit(api) | \
+            tests.emit(api)
+    outputs |= tests.emit_handlers(internal)
     missing = set(_outputs()) ^ set(outputs)
     if missing:
         raise Refused(f"codegen: error: list-outputs and generate disagree about {', '.join(sorted(missing))}")
@@ -80,16 +84,18 @@ def list_outputs(options) -> int:
 def _outputs() -> list[str]:
     """What generate writes, from the annotations alone."""
     names = ["rpc/opcodes.h", "server/dispatch_table.cpp", "server/dispatch.h", "server/handlers.h",
-             "client/libcuda.map", "client/libcudart.map"]
+             "client/libcuda.map", "client/libcudart.map", "tests/handlers.cpp"]
     for api in ("driver", "runtime"):
         notes = annotations.read(HERE / f"cuda_{api}.ann")
         names += [f"server/{api}_table.h", f"server/{api}_table.cpp", f"rpc/schema/{api}_structs.capnp",
                   f"client/{api}_structs.h", f"server/{api}_structs.h", f"client/{api}_bodies.h",
-                  f"client/{api}_missing_bodies.cpp", f"client/{api}_unsupported.cpp"]
+                  f"tests/{api}_samples.h", f"client/{api}_missing_bodies.cpp", f"client/{api}_unsupported.cpp"]
         for family in notes.families:
             entries = [e for e in notes.entries.values() if e.family == family]
             if any(e.wire_class for e in entries):
                 names += [f"rpc/schema/{api}_{family}.capnp", f"server/dispatch_{api}_{family}.cpp"]
+            if any(e.wire_class and "custom" not in e.classes for e in entries):
+                names.append(f"tests/round_trip_{api}_{family}.cpp")
             if any(e.classes not in (["unsupported"], ["handwritten"]) for e in entries):
                 names.append(f"client/{api}_{family}.cpp")
     return names

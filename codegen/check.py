@@ -19,6 +19,18 @@ def plan_api(api: m.Api, notes: Annotations) -> ApiPlan:
     return _Planner(api, notes).run()
 
 
+def check_schema_names(apis: list[ApiPlan]) -> None:
+    """All schemas share one namespace, in C++ too: the same name twice would be two types that a linker takes for one."""
+    taken: dict[str, str] = {}
+    for api in apis:
+        names = [(p.schema, p.name) for p in api.remoted] + [(s.schema, s.cxx) for s in api.structs]
+        names += [(p.schema + "Results", p.name) for p in api.remoted]
+        for schema, name in names:
+            if schema in taken:
+                raise Refused(f"codegen: error: {name} and {taken[schema]} are both {schema} in the schema")
+            taken[schema] = name
+
+
 class _Cannot(Exception):
     """Why a type has no form on the wire; becomes a refusal where the line is known."""
 
@@ -40,7 +52,6 @@ class _Planner:
         self._resolve_aliases(out)
         self._sort_out_exports(out)
         out.structs = [s for s in self._structs.values()]
-        self._check_schema_names(out)
         return out
 
     # --- Functions ----------------------------------------------------------------------------------------------
@@ -411,14 +422,6 @@ class _Planner:
         for name in names:
             if name not in known:
                 raise Refused(f"{note.path}:{note.line}: error: {enum}: there is no enumerator {name}")
-
-    def _check_schema_names(self, out: ApiPlan) -> None:
-        taken: dict[str, str] = {}
-        names = [(p.schema, p.name) for p in out.remoted] + [(s.schema, s.cxx) for s in out.structs]
-        for schema, name in names:
-            if taken.setdefault(schema, name) != name:
-                raise Refused(f"{self._notes.path}: error: {name} and {taken[schema]} are both {schema} in the schema")
-
 
 def _likely(target: m.Type) -> str:
     return "in" if target.const else "out"

@@ -12,7 +12,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from codegen import annotations, check, headers, opcodes
+from codegen import annotations, check, headers, names, opcodes
 from codegen.emit import client, coverage, schema, server, structs
 from codegen.errors import Refused
 
@@ -74,6 +74,18 @@ class Refusals(unittest.TestCase):
                 with self.assertRaises(Refused) as caught:
                     check.plan_api(api, annotations.read(path))
                 self.assertEqual(str(caught.exception), expected)
+
+
+class Names(unittest.TestCase):
+    def test_two_apis_may_not_have_one_name_in_the_schema(self):
+        notes = annotations.read(DATA / "toy.ann")
+        plan = check.plan_api(toy_api(), notes)
+        with self.assertRaises(Refused) as caught:
+            check.check_schema_names([plan, check.plan_api(toy_api(), notes)])
+        self.assertIn("in the schema", str(caught.exception))
+
+    def test_structs_of_the_driver_and_of_the_runtime_differ(self):
+        self.assertNotEqual(names.schema_type("CUDA_TEXTURE_DESC_st"), names.schema_type("cudaTextureDesc"))
 
 
 class Opcodes(unittest.TestCase):

@@ -8,12 +8,13 @@ _OURS = {"session", "call", "args", "reply", "result", "results", "per_thread_de
 
 
 def schema_type(name: str) -> str:
-    """cuMemAlloc_v2 -> CuMemAllocV2, CUDA_MEMSET_NODE_PARAMS_st -> CudaMemsetNodeParams."""
+    """cuMemAlloc_v2 -> CuMemAllocV2, CUmemPoolProps_st -> CUmemPoolProps, CUDA_TEXTURE_DESC_st -> CuTextureDesc (the
+    runtime has a cudaTextureDesc)."""
     for suffix in ("_st", "_struct"):
         name = name.removesuffix(suffix)
     words = [w for w in name.split("_") if w]
     if name.upper() == name:
-        words = [w.lower() for w in words]
+        words = ["cu" if w == "CUDA" else w.lower() for w in words]
     return "".join(w[0].upper() + w[1:] for w in words)
 
 

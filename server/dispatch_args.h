@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "rpc/convert.h"
@@ -39,6 +40,11 @@ inline std::vector<std::byte> bytes_of(CallContext& call, uint64_t told, capnp::
   auto bytes = elements<std::byte>(call, told, data.size(), name);
   if (!bytes.empty()) std::memcpy(bytes.data(), data.begin(), bytes.size());
   return bytes;
+}
+
+// What CUDA wrote into room for a string, which may lack its end.
+inline std::string text_of(const std::vector<char>& room) {
+  return {room.data(), room.empty() ? 0 : strnlen(room.data(), room.size())};
 }
 
 // Handles that CUDA hands out; null stays null.

@@ -151,7 +151,7 @@ def _give(arg: Arg) -> list[str]:
             return [f"put(call, results.{init(arg.field)}(), {name}{by});"]
         return [f"{put}({_send(wire, name)});"]
     if wire.kind == "text":
-        return [f"{put}(capnp::Text::Reader({name}.data(), strnlen({name}.data(), {name}.size())));"]
+        return [f"{put}(text_of({name}).c_str());"]
     if wire.kind == "bytes":
         return [f"{put}(rpc::to_data({name}.data(), {name}.size()));"]
     count = f"{name}.size()"

@@ -20,13 +20,13 @@ def emit(api: ApiPlan) -> dict[str, str]:
         write = _Client(api.api) if side == "client" else _Server()
         structs = [{"cxx": s.cxx, "schema": s.schema, "external": s.external,
                     "put_lines": _body(s, write.put, write.put_unknown),
-                    "get_lines": _body(s, write.get, write.get_unknown)} for s in _in_order(api.structs)]
+                    "get_lines": _body(s, write.get, write.get_unknown)} for s in in_order(api.structs)]
         out[f"{side}/{api.api}_structs.h"] = render(f"{side}_structs.h.j2", api=api.api, header=header, structs=structs,
                                                        sizes=list(sizes.values()))
     return out
 
 
-def _in_order(structs: list[StructPlan]) -> list[StructPlan]:
+def in_order(structs: list[StructPlan]) -> list[StructPlan]:
     """Members before the structs that hold them."""
     done: list[StructPlan] = []
 

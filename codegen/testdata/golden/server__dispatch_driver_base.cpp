@@ -48,7 +48,7 @@ void toyGetName(CallContext& call) {
   const int result = function(name.data(), len, device);
   if (result == 0 && call.wants_reply()) {
     auto results = call.results<schema::ToyGetNameResults>();
-    results.setName(capnp::Text::Reader(name.data(), strnlen(name.data(), name.size())));
+    results.setName(text_of(name).c_str());
   }
   call.finish(result);
 }
