@@ -75,6 +75,7 @@ int reset_primary_context(Session& session, int device, bool wait) {
     call.args<rpc::schema::FarcallPrimaryContextReset>().setDevice(device);
     result = wait ? call.wait().result() : call.post();
   }
+  session.forget_sticky_error(rpc::primary_context_id(device));
   contexts().forget_primary(device);
   program().allocations.remove_context(rpc::primary_context_id(device));
   return result;

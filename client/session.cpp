@@ -1,5 +1,7 @@
 #include "client/session.h"
 
+#include <cuda.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -88,6 +90,49 @@ void Session::remember(std::span<const std::byte> key, rpc::Reply reply) {
 void Session::forget_cached() {
   const std::lock_guard lock(cache_mutex_);
   cache_.clear();
+}
+
+namespace {
+
+// CUDA's errors that leave the context unusable ("the process must be terminated and relaunched" in
+// cuda.h).
+bool is_sticky(int result) {
+  switch (result) {
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+int Session::find_sticky_error(rpc::HandleId context) const {
+  const std::lock_guard lock(sticky_mutex_);
+  const auto found = sticky_errors_.find(context);
+  return found == sticky_errors_.end() ? 0 : found->second;
+}
+
+void Session::note_result(rpc::HandleId context, int result) {
+  if (!is_sticky(result)) return;
+  const std::lock_guard lock(sticky_mutex_);
+  sticky_errors_.try_emplace(context, result);
+  any_sticky_.store(true, std::memory_order_relaxed);
+}
+
+void Session::forget_sticky_error(rpc::HandleId context) {
+  const std::lock_guard lock(sticky_mutex_);
+  sticky_errors_.erase(context);
+  any_sticky_.store(!sticky_errors_.empty(), std::memory_order_relaxed);
 }
 
 }  // namespace farcall::client

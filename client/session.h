@@ -73,7 +73,17 @@ class FARCALL_API Session {
   void remember(std::span<const std::byte> key, rpc::Reply reply);
   void forget_cached();  // after a setter that may change a remembered answer
 
+  // What a faulted kernel leaves in its context: from the call that reported it on, every call
+  // there gives this error, until the context goes. 0: the context is sound.
+  int sticky_error(rpc::HandleId context) const {
+    return any_sticky_.load(std::memory_order_relaxed) ? find_sticky_error(context) : 0;
+  }
+  void note_result(rpc::HandleId context, int result);  // of a call that was waited for
+  void forget_sticky_error(rpc::HandleId context);      // it was reset or destroyed
+
  private:
+  int find_sticky_error(rpc::HandleId context) const;
+
   struct KeyHash : std::hash<std::string_view> {
     using is_transparent = void;
   };
@@ -83,6 +93,9 @@ class FARCALL_API Session {
   std::string runtime_problem_;
   bool ptx_only_ = false;
   rpc::HandleMinter handles_;
+  std::atomic<bool> any_sticky_{false};
+  mutable std::mutex sticky_mutex_;
+  std::unordered_map<rpc::HandleId, int> sticky_errors_;  // by context
   mutable std::shared_mutex cache_mutex_;
   std::unordered_map<std::string, rpc::Reply, KeyHash, std::equal_to<>> cache_;
   std::unique_ptr<rpc::ClientConnection> connection_;

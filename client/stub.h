@@ -103,16 +103,34 @@ R not_supported(const char* name, const char* reason) noexcept {
   }
 }
 
-// A remoted call of the calling thread.
+// A remoted call of the calling thread. In a context that a fault has broken, a call that nobody
+// waits for is still made (a free must reach the server) but gives the context's error, as CUDA
+// does.
 class Call : public rpc::CallWriter {
  public:
   Call(Session& session, rpc::Opcode op) : Call(session, op, thread_state()) {}
 
+  int post() { return checked(CallWriter::post()); }
+  int post(rpc::DataSink sink) { return checked(CallWriter::post(sink)); }
+  rpc::Reply wait() { return noted(CallWriter::wait()); }
+  rpc::Reply wait(rpc::DataSink sink) { return noted(CallWriter::wait(sink)); }
+
  private:
   Call(Session& session, rpc::Opcode op, ThreadState& thread)
-      : rpc::CallWriter(session.connection(), op, thread.lane) {
+      : rpc::CallWriter(session.connection(), op, thread.lane),
+        session_(session),
+        context_(thread.lane.context) {
     ++thread.remote_calls;
   }
+  int checked(int result) const { return result != 0 ? result : session_.sticky_error(context_); }
+  rpc::Reply noted(rpc::Reply reply) const {
+    if (reply.result() != 0) [[unlikely]]
+      session_.note_result(context_, reply.result());
+    return reply;
+  }
+
+  Session& session_;
+  const rpc::HandleId context_;
 };
 
 // A `cached` call: arguments are built aside, looked up, and sent only if the answer is not known.

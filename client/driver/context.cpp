@@ -199,6 +199,7 @@ int cuCtxDestroy_v2(Session& session, CUcontext ctx) {
     result = call.wait().result();
   }
   program().allocations.remove_context(id);
+  session.forget_sticky_error(id);
   session.release(id);
   ThreadState& thread = thread_state();
   if (thread.lane.context == id) {

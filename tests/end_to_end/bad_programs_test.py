@@ -5,8 +5,8 @@ import pathlib
 import tempfile
 import unittest
 
-import farcall_runs
 from support import BUILD, LINKAGES, EndToEndTest
+import farcall_runs  # scripts/, which support puts on the path
 
 
 class BadDeviceCodeTest(EndToEndTest):

@@ -6,8 +6,8 @@ import subprocess
 import tempfile
 import unittest
 
-import farcall_runs
 from support import BUILD, EndToEndTest
+import farcall_runs  # scripts/, which support puts on the path
 
 
 def farcall(*arguments, **environment) -> subprocess.CompletedProcess:
