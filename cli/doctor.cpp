@@ -1,5 +1,7 @@
 #include "cli/doctor.h"
 
+#include <cuda.h>
+
 #include <fmt/format.h>
 #include <kj/exception.h>
 #include <sys/stat.h>
@@ -170,8 +172,12 @@ std::vector<Finding> check_server(const ServerChoice& server) {
                     config_path().string())};
   }
   try {
-    return check_answer(name, rpc::say_hello(
-                                  **channel, [](auto) {}, deadline));
+    const auto as_a_program_would = [](rpc::schema::Hello::Builder hello) {
+      hello.setCudaVersion(CUDA_VERSION);
+      hello.setRuntimeVersion(CUDA_VERSION / 1000 * 1000);
+      hello.setProgram("farcall doctor");
+    };
+    return check_answer(name, rpc::say_hello(**channel, as_a_program_would, deadline));
   } catch (const kj::Exception& exception) {
     return {bad(fmt::format("{} answered something unreadable: {}", name,
                             exception.getDescription().cStr()),

@@ -2,11 +2,25 @@
 
 import os
 import pathlib
+import struct
 import tempfile
 import unittest
 
 from support import BUILD, LINKAGES, EndToEndTest
 import farcall_runs  # scripts/, which support puts on the path
+
+
+def ptx_payloads(program: bytes, container: int) -> list[int]:
+    """Where the PTX of a container begins: softgpu takes that and leaves the cubin beside it alone."""
+    (size,) = struct.unpack_from("<Q", program, container + 8)
+    found = []
+    at, end = container + 16, container + 16 + size
+    while at < end:
+        kind, _, header_bytes, payload_bytes = struct.unpack_from("<HHIQ", program, at)
+        if kind == 1:
+            found.append(at + header_bytes)
+        at += header_bytes + payload_bytes
+    return found
 
 
 class BadDeviceCodeTest(EndToEndTest):
@@ -37,10 +51,13 @@ class BadDeviceCodeTest(EndToEndTest):
             magic = b"\x50\xed\x55\xba\x01\x00\x10\x00"
             places = [at for at in range(0, len(original), 8) if original.startswith(magic, at)]
             self.assertTrue(places)
-            for name, offset, damage in (("header", 16, b"\xff" * 24), ("payload", 80, b"\xa5" * 512)):
+            headers = [at + 16 for at in places]
+            payloads = [payload for at in places for payload in ptx_payloads(original, at)]
+            self.assertTrue(payloads)
+            for name, where, damage in (("header", headers, b"\xff" * 24), ("payload", payloads, b"\xa5" * 512)):
                 damaged = bytearray(original)
-                for at in places:
-                    damaged[at + offset : at + offset + len(damage)] = damage
+                for at in where:
+                    damaged[at : at + len(damage)] = damage
                 with self.subTest(linkage=linkage, damage=name), tempfile.TemporaryDirectory() as folder:
                     program = pathlib.Path(folder, "damaged")
                     program.write_bytes(damaged)
