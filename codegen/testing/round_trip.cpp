@@ -13,69 +13,11 @@
 #include <span>
 #include <thread>
 
+#include "codegen/testing/bare_worker.h"
 #include "rpc/answer_writer.h"
 #include "rpc/frame.h"
 #include "rpc/hello.h"
-#include "server/call_context.h"
 #include "transport/listener.h"
-
-namespace farcall::server {
-
-// Takes the place of the real one: what a CallContext needs, and nothing that waits.
-class Worker {
- public:
-  DriverTable driver;
-  RuntimeTable runtime;
-  rpc::HandleTable handles;
-  rpc::AnswerWriter* answers = nullptr;  // nullptr: nobody is told
-  int refused = 0;
-};
-
-const DriverTable& CallContext::driver() const { return worker_.driver; }
-const RuntimeTable& CallContext::runtime() const { return worker_.runtime; }
-
-void* CallContext::resolve(rpc::HandleId id, rpc::HandleType type) {
-  if (id == 0) return nullptr;
-  if (type == rpc::HandleType::kStream && id <= rpc::kStreamPerThread) return reinterpret_cast<void*>(id);
-  void* const object = worker_.handles.find(id, type);
-  if (object == nullptr) problem_ = Problem::kHandle;
-  return object;
-}
-
-void CallContext::invalidate(std::string_view) { problem_ = Problem::kValue; }
-
-void CallContext::bind(rpc::HandleId id, rpc::HandleType type, void* object) {
-  EXPECT_EQ(worker_.handles.bind(id, type, object), Status::kOk);
-}
-
-void CallContext::unbind(rpc::HandleId id, rpc::HandleType type) { worker_.handles.unbind(id, type); }
-
-rpc::HandleId CallContext::intern(rpc::HandleType type, void* object) {
-  return worker_.handles.intern(type, object);
-}
-
-void CallContext::send_data(uint64_t, std::span<const std::byte>) {}
-
-void CallContext::finish(int result) {
-  finished_ = true;
-  result_ = result;
-  if (worker_.answers == nullptr) return;
-  if (!wants_reply()) {
-    EXPECT_EQ(result, 0) << rpc::opcode_name(opcode());
-    return;
-  }
-  kj::Array<capnp::word> flat;
-  rpc::MessageView results;
-  if (results_) results = rpc::encode(results_->builder(), flat);
-  EXPECT_EQ(worker_.answers->reply(sequence(), frame_.call, result, results), Status::kOk);
-}
-
-void CallContext::refuse() {
-  ++worker_.refused;
-  finish(1);
-}
-
-}  // namespace farcall::server
 
 namespace farcall::codegen_testing {
 namespace {
@@ -105,17 +47,6 @@ class FakeServer {
     return messages_[op];
   }
 
-  void run(const rpc::Frame& frame) {
-    const auto table = server::dispatch_table();
-    const size_t index = frame.call - rpc::kFirstOpcode;
-    server::CallContext call(worker, frame, false);
-    if (index >= table.size() || table[index].run == nullptr) {
-      call.finish(CUDA_ERROR_NOT_SUPPORTED);
-      return;
-    }
-    table[index].run(call);
-  }
-
  private:
   void serve() {
     auto channel = listener_->accept(Deadline::never()).take();
@@ -136,7 +67,9 @@ class FakeServer {
       if ((*frame)->is_control()) continue;
       remember(**frame);
       worker.answers = &answers;
-      run(**frame);
+      worker.run(**frame);
+      EXPECT_EQ(worker.failures, 0) << rpc::opcode_name(Opcode((*frame)->call));
+      worker.failures = 0;
       worker.answers = nullptr;
       if (answers.flush() != Status::kOk) return;
     }
@@ -172,7 +105,7 @@ void run_damaged(Opcode op, std::span<const uint64_t> message) {
   frame.call = uint16_t(op);
   frame.message.words = {reinterpret_cast<const capnp::word*>(block.get()), message.size()};
   try {
-    fake_server().run(frame);
+    fake_server().worker.run(frame);
   } catch (const kj::Exception&) {
     // Refused by Cap'n Proto; the real worker ends the session.
   }
@@ -288,6 +221,7 @@ void Trial::cut() {
       run_damaged(current_op, garbled);
     }
   }
+  fake_server().worker.failures = 0;
   expectation.cut = false;
 }
 
