@@ -7,6 +7,9 @@
 #include <cstring>
 #include <new>
 
+#include "base/log.h"
+#include "client/contexts.h"
+
 namespace farcall::client {
 namespace {
 
@@ -54,7 +57,14 @@ Session::Session(std::unique_ptr<transport::Channel> channel,
       runtime_version_(accepted.getRuntimeVersion()),
       runtime_problem_(accepted.getRuntimeProblem()),
       ptx_only_(accepted.getPtxOnly()) {
-  for (const auto device : accepted.getDevices()) devices_.push_back(device_info(device));
+  for (const auto device : accepted.getDevices()) {
+    if (devices_.size() == kDevicesMax) {
+      log::warning("the server has {} devices; the first {} can be used",
+                   accepted.getDevices().size(), kDevicesMax);
+      break;
+    }
+    devices_.push_back(device_info(device));
+  }
   connection_ = std::make_unique<rpc::ClientConnection>(std::move(channel), options);
   connection_->set_output_handler(print);
 }

@@ -240,10 +240,15 @@ void Answers::handle_reply(const Frame& frame) {
     note_async_error(header.async_call, header.async_result);
   }
   std::atomic<uint32_t>* woken = nullptr;
+  std::string problem = "for which nobody waits";
   {
     const std::lock_guard guard(mutex_);
     Waiter* const waiter = find(header.sequence);
-    if (waiter != nullptr && waiter->call == frame.call) {
+    const bool known = waiter != nullptr && waiter->call == frame.call;
+    if (known && header.result == 0 && waiter->reply.data_bytes_ < waiter->sink.bytes) {
+      problem = fmt::format("which says success after {} of {} bytes", waiter->reply.data_bytes_,
+                            waiter->sink.bytes);
+    } else if (known) {
       unlink(*waiter);
       waiter->reply.result_ = waiter->reply.own_result_ = header.result;
       waiter->reply.body_ = std::move(body);
@@ -254,8 +259,8 @@ void Answers::handle_reply(const Frame& frame) {
     }
   }
   if (woken != nullptr) return futex_wake(woken, 1);
-  violation(fmt::format("an answer to call {} ({}), for which nobody waits", header.sequence,
-                        name_of(frame.call)));
+  violation(
+      fmt::format("an answer to call {} ({}), {}", header.sequence, name_of(frame.call), problem));
 }
 
 void Answers::handle_data(const Frame& frame) {

@@ -232,8 +232,11 @@ int CallWriter::post(DataSink sink) {
                                      static_cast<uint16_t>(op_), sink);
   }
   count(connection_.calls_async_);
-  const bool now = state_ == Sent::kBorrowed || connection_.batch_.full_enough() ||
-                   !connection_.options_.batching;
+  // While another thread sends, this one needn't wait for it: there is room, and the ticker is
+  // next.
+  const Batch& batch = connection_.batch_;
+  const bool now = state_ == Sent::kBorrowed || !connection_.options_.batching ||
+                   (batch.full_enough() && !batch.sending());
   unlock();
   // Also when this thread sends: the ticker helps if the server can't take it.
   connection_.ticker_->notice();

@@ -20,6 +20,7 @@ namespace {
 constexpr int kNoDevice = 100;
 // Of untrusted text in logs.
 constexpr size_t kTextBytesMax = 256;
+constexpr size_t kReasonBytesMax = 2048;
 constexpr size_t kTokenBytesMax = 4096;
 
 Status send_message(transport::Channel& channel, capnp::MessageBuilder& builder) {
@@ -34,8 +35,8 @@ Status send_message(transport::Channel& channel, capnp::MessageBuilder& builder)
   return channel.send(pieces);
 }
 
-std::string printable(capnp::Text::Reader text) {
-  std::string out(text.begin(), std::min(text.size(), kTextBytesMax));
+std::string printable(capnp::Text::Reader text, size_t bytes_max = kTextBytesMax) {
+  std::string out(text.begin(), std::min(text.size(), bytes_max));
   for (char& c : out) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
@@ -165,7 +166,7 @@ HelloAnswer say_hello(transport::Channel& channel, const FillHello& fill, Deadli
       const int status = refused.getStatus();
       fail(fmt::format("the server (Farcall {}) refused this client (Farcall {}): {}",
                        printable(refused.getFarcallVersion()), farcall_version(),
-                       printable(refused.getReason())),
+                       printable(refused.getReason(), kReasonBytesMax)),
            status != 0 ? status : kNoDevice);
     } else if (!reply.isAccepted()) {
       fail("the server's answer to the hello is neither yes nor no", kNoDevice);
