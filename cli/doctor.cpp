@@ -78,10 +78,8 @@ std::vector<Finding> check_answer(const std::string& name, rpc::HelloAnswer answ
   }
   const rpc::schema::Accepted::Reader accepted = answer.reader();
   std::vector<Finding> findings = {
-      good(fmt::format("server at {}: Farcall {}, {}, CUDA {}.{}, {} device(s)", name,
-                       accepted.getFarcallVersion().cStr(), accepted.getDevice().cStr(),
-                       accepted.getDriverVersion() / 1000, accepted.getDriverVersion() % 1000 / 10,
-                       accepted.getDevices().size()))};
+      good(fmt::format("server at {}: Farcall {}, {}", name, accepted.getFarcallVersion().cStr(),
+                       accepted.getDevice().cStr()))};
   if (accepted.getDevices().size() == 0) {
     findings.push_back(
         bad("the server has no device", "look at CUDA_VISIBLE_DEVICES and nvidia-smi there"));

@@ -84,7 +84,7 @@ TEST_F(CheckServerTest, FindsAServerWithoutARuntime) {
   });
   ASSERT_THAT(findings, SizeIs(2));
   EXPECT_TRUE(findings[0].good);
-  EXPECT_THAT(findings[0].what, HasSubstr("a test device, CUDA 13.0, 1 device(s)"));
+  EXPECT_THAT(findings[0].what, HasSubstr("a test device"));
   EXPECT_FALSE(findings[1].good);
   EXPECT_THAT(findings[1].what, HasSubstr("libcudart.so.13: cannot open"));
 }

@@ -34,6 +34,15 @@ elseif(FARCALL_SANITIZER)
   message(FATAL_ERROR "FARCALL_SANITIZER is '${FARCALL_SANITIZER}'; use asan, ubsan or tsan")
 endif()
 
+# For tests that run programs made by nvcc, which know nothing of sanitizers, with our libraries, which need theirs
+# loaded first. Leaks are not looked for there: NVIDIA's runtime and a library that outlives main() keep some memory.
+set(FARCALL_TEST_ENVIRONMENT)
+if(FARCALL_SANITIZER STREQUAL "asan" OR FARCALL_SANITIZER STREQUAL "tsan")
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=lib${FARCALL_SANITIZER}.so
+                  OUTPUT_VARIABLE farcall_sanitizer_library OUTPUT_STRIP_TRAILING_WHITESPACE)
+  set(FARCALL_TEST_ENVIRONMENT LD_PRELOAD=${farcall_sanitizer_library} ASAN_OPTIONS=detect_leaks=0)
+endif()
+
 # For `./dev fuzz` (clang): all code gets libFuzzer's coverage, tests/fuzz links its main().
 option(FARCALL_FUZZ "build the fuzzers with libFuzzer" OFF)
 if(FARCALL_FUZZ)
