@@ -74,7 +74,9 @@ CUresult Context::release() {
 }
 
 void Context::shut_down() {
-  if (!active()) return;
+  // When the program ends, its work ends with it, as on a GPU; what kernels printed since the last
+  // wait is lost.
+  if (!active() || device_.driver().exiting()) return;
   const CUresult ended_with = synchronize();
   log::debug("context {} ends: {}", id_, static_cast<int>(ended_with));
   // Destructors of context-local storage may still make calls.
@@ -241,6 +243,24 @@ CUresult Context::submit(Stream& stream, Work work, const Describe& describe,
   }
   if (launched != nullptr) *launched = std::move(operation);
   return CUDA_SUCCESS;
+}
+
+CUresult Context::run_now(Stream& stream, Work work) {
+  OperationRef claimed, submitted;
+  {
+    std::lock_guard lock(order_mutex_);
+    const std::vector<OperationRef> after = predecessors(stream);
+    if (after.empty()) {
+      stream.tail = claimed = device_.driver().scheduler.claim();
+    } else {
+      stream.tail = submitted = submit_operation(std::move(work), after);
+    }
+  }
+  if (claimed != nullptr) {
+    run_work(*this, work);
+    device_.driver().scheduler.complete(claimed);
+  }
+  return wait_for(submitted);
 }
 
 std::vector<OperationRef> Context::all_tails() {

@@ -67,6 +67,9 @@ class Context : public std::enable_shared_from_this<Context> {
                   OperationRef* launched = nullptr);
   // Appends to the stream's work, captured or not. Work that does nothing is a marker.
   OperationRef enqueue(Stream& stream, Work work, std::span<const OperationRef> also_after = {});
+  // Appends to the stream's work and waits for it. If it is its turn already, it runs on this
+  // thread.
+  CUresult run_now(Stream& stream, Work work);
   // Appends many operations at once: `expand` gets what must be done before them, submits them with
   // submit_operation() and returns the one that is done last.
   using Expand = std::function<OperationRef(std::span<const OperationRef> after)>;

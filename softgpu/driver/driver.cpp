@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <cassert>
+#include <cstdlib>
 
 #include "base/log.h"
 #include "driverabi/private_tables.h"
@@ -45,6 +46,8 @@ CUresult Driver::initialise() {
       created->devices_.push_back(new Device(*created, ordinal));
     }
     pthread_atfork(nullptr, nullptr, in_forked_child);
+    // Runs before what NVIDIA's runtime, which was there earlier, does when the program ends.
+    std::atexit([] { the_driver.load()->exiting_ = true; });
     the_driver.store(created, std::memory_order_release);
   }
   return CUDA_SUCCESS;

@@ -69,6 +69,8 @@ class Driver {
   uint64_t next_id() { return ++ids_; }  // of contexts, streams, captures: unique in the process
 
   void thread_ends(uint64_t number);
+  // exit() has been called: nobody waits for work any more, which may never end.
+  bool exiting() const { return exiting_.load(std::memory_order_relaxed); }
   // Every context that lives.
   std::vector<ContextRef> live_contexts() const;
   void add_context(const ContextRef& context);
@@ -80,6 +82,7 @@ class Driver {
 
   std::vector<Device*> devices_;
   std::atomic<uint64_t> ids_ = 0;
+  std::atomic<bool> exiting_ = false;
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<Context>> contexts_;  // guarded by mutex_
 };

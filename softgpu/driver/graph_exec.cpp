@@ -155,8 +155,9 @@ CUresult GraphExec::set_child(const GraphNode& node, const Graph& child) {
   CUgraphExecUpdateResultInfo info;
   const size_t count = steps.size() - start - 1;
   const std::span<const Step> mine = std::span(steps_).subspan(start + 1, count);
-  if (!same_shape(mine, std::span(steps).subspan(start + 1), &info) ||
-      steps_[steps.size()].after != last) {
+  const Step& end = steps_[steps.size()];  // of the child there, if the new one is as long
+  if (!same_shape(mine, std::span(steps).subspan(start + 1), &info) || end.node_id != 0 ||
+      end.after != last) {
     return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
   }
   for (size_t i = start + 1; i < steps.size(); ++i) {

@@ -66,8 +66,9 @@ CUresult memset_sync(const CUDA_MEMSET_NODE_PARAMS& shape) {
   bool on_host;
   if (CUresult error = make_memset(shape, &work, &on_host)) return error;
   if (CUresult error = check_not_capturing(*stream)) return error;
-  OperationRef operation = stream->context().enqueue(*stream, work);
-  return on_host ? stream->context().wait_for(operation) : stream->context().failure();
+  if (on_host) return stream->context().run_now(*stream, work);
+  stream->context().enqueue(*stream, work);
+  return stream->context().failure();
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "softgpu/driver/range_allocator.h"
 
+#include <algorithm>
 #include <cassert>
 #include <iterator>
 
@@ -7,20 +8,25 @@ namespace farcall::softgpu {
 
 std::optional<uint64_t> RangeAllocator::take(uint64_t bytes, uint64_t alignment) {
   assert(bytes > 0 && (alignment & (alignment - 1)) == 0);
-  const auto start = free_.lower_bound(cursor_);
-  auto gap = start == free_.end() ? free_.begin() : start;
-  for (size_t tried = 0; tried < free_.size(); ++tried) {
+  if (std::optional<uint64_t> after = take_from(cursor_, bytes, alignment)) return after;
+  return take_from(0, bytes, alignment);
+}
+
+// The first fit at or above `low`.
+std::optional<uint64_t> RangeAllocator::take_from(uint64_t low, uint64_t bytes,
+                                                  uint64_t alignment) {
+  auto gap = free_.upper_bound(low);
+  if (gap != free_.begin()) --gap;  // the one `low` may lie in
+  for (; gap != free_.end(); ++gap) {
     const auto [base, size] = *gap;
-    const uint64_t taken = (base + alignment - 1) & ~(alignment - 1);
-    const uint64_t skipped = taken - base;
-    if (skipped <= size && bytes <= size - skipped) {
-      free_.erase(gap);
-      if (skipped > 0) free_.emplace(base, skipped);
-      if (skipped + bytes < size) free_.emplace(taken + bytes, size - skipped - bytes);
-      cursor_ = taken + bytes;
-      return taken;
-    }
-    if (++gap == free_.end()) gap = free_.begin();
+    const uint64_t end = base + size;
+    const uint64_t taken = (std::max(base, low) + alignment - 1) & ~(alignment - 1);
+    if (taken > end || bytes > end - taken) continue;
+    free_.erase(gap);
+    if (taken > base) free_.emplace(base, taken - base);
+    if (taken + bytes < end) free_.emplace(taken + bytes, end - taken - bytes);
+    cursor_ = taken + bytes;
+    return taken;
   }
   return std::nullopt;
 }

@@ -18,6 +18,8 @@ class RangeAllocator {
   void give(uint64_t base, uint64_t bytes);
 
  private:
+  std::optional<uint64_t> take_from(uint64_t low, uint64_t bytes, uint64_t alignment);
+
   std::map<uint64_t, uint64_t> free_;  // base -> bytes; neighbours are merged
   uint64_t cursor_ = 0;
 };

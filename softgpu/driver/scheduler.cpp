@@ -57,6 +57,12 @@ OperationRef Scheduler::submit(std::function<void()> run, std::span<const Operat
   return operation;
 }
 
+void Scheduler::complete(const OperationRef& claimed) {
+  std::vector<OperationRef> runnable;
+  finish(*claimed, &runnable);
+  start(std::move(runnable));
+}
+
 // Marks the operation done and all successors that have nothing to run; appends those that have to
 // *runnable.
 void Scheduler::finish(Operation& operation, std::vector<OperationRef>* runnable) {
@@ -89,12 +95,14 @@ void Scheduler::start(std::vector<OperationRef> runnable) {
   unsigned wanted = 0;
   {
     std::lock_guard lock(mutex_);
-    for (OperationRef& operation : runnable) queue_.push_back(std::move(operation));
+    for (OperationRef& operation : runnable) {
+      queue_.push_back(std::move(operation));
+      work_.notify_one();
+    }
     const unsigned room = kThreadsMax - threads_;
     wanted = queue_.size() > idle_ ? std::min<unsigned>(queue_.size() - idle_, room) : 0;
     threads_ += wanted;
   }
-  work_.notify_all();
   BlockSignals blocked;
   for (; wanted > 0; --wanted) {
     try {

@@ -48,6 +48,9 @@ class Scheduler {
 
   // `run` may be empty. `after` may hold nullptrs and operations that are done.
   OperationRef submit(std::function<void()> run, std::span<const OperationRef> after);
+  // An operation that the caller carries out: done when it says so.
+  OperationRef claim() { return std::make_shared<Operation>(); }
+  void complete(const OperationRef& claimed);
 
  private:
   void finish(Operation& operation, std::vector<OperationRef>* runnable);
