@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "client/driver_bodies.h"
+#include "client/pci_bus_id.h"
 #include "client/stub.h"
 
 namespace farcall::client::driver {
@@ -104,22 +105,7 @@ int cuDeviceGetPCIBusId(Session& session, char* pciBusId, int len, CUdevice dev)
 
 int cuDeviceGetByPCIBusId(Session& session, CUdevice* dev, const char* pciBusId) {
   if (dev == nullptr || pciBusId == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  // "[domain]:[bus]:[device].[function]", the domain and the function may be left out.
-  unsigned domain = 0, bus = 0, slot = 0;
-  if (std::sscanf(pciBusId, "%x:%x:%x", &domain, &bus, &slot) != 3) {
-    domain = 0;
-    if (std::sscanf(pciBusId, "%x:%x", &bus, &slot) != 2) return CUDA_ERROR_INVALID_VALUE;
-  }
-  for (size_t i = 0; i < session.devices().size(); ++i) {
-    const DeviceInfo& info = session.devices()[i];
-    if (attribute_or(info, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, 0) == int(domain) &&
-        attribute_or(info, CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 0) == int(bus) &&
-        attribute_or(info, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 0) == int(slot)) {
-      *dev = CUdevice(i);
-      return CUDA_SUCCESS;
-    }
-  }
-  return CUDA_ERROR_INVALID_DEVICE;
+  return find_by_pci_bus_id(session, pciBusId, dev);
 }
 
 }  // namespace farcall::client::driver

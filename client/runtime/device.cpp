@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "client/contexts.h"
+#include "client/pci_bus_id.h"
 #include "client/runtime_bodies.h"
 #include "client/stub.h"
 #include "driverabi/error_names.h"
@@ -109,6 +110,31 @@ int cudaDeviceGetPCIBusId(Session& session, char* pciBusId, int len, int device)
   if (info == nullptr) return cudaErrorInvalidDevice;
   if (pciBusId == nullptr || len <= 0) return cudaErrorInvalidValue;
   std::snprintf(pciBusId, size_t(len), "%s", info->pci_bus_id.c_str());
+  return cudaSuccess;
+}
+
+int cudaDeviceGetByPCIBusId(Session& session, int* device, const char* pciBusId) {
+  if (device == nullptr || pciBusId == nullptr) return cudaErrorInvalidValue;
+  return find_by_pci_bus_id(session, pciBusId, device);
+}
+
+// The first device that has what the program asks for, else the first one: fields it leaves 0 don't
+// matter.
+int cudaChooseDevice(Session& session, int* device, const cudaDeviceProp* prop) {
+  if (device == nullptr || prop == nullptr) return cudaErrorInvalidValue;
+  if (session.devices().empty()) return cudaErrorNoDevice;
+  *device = 0;
+  for (size_t i = 0; i < session.devices().size(); ++i) {
+    const DeviceInfo& info = session.devices()[i];
+    const int major = attribute_or(info, cudaDevAttrComputeCapabilityMajor, 0);
+    const int minor = attribute_or(info, cudaDevAttrComputeCapabilityMinor, 0);
+    if (info.total_memory >= prop->totalGlobalMem &&
+        (major > prop->major || (major == prop->major && minor >= prop->minor)) &&
+        attribute_or(info, cudaDevAttrMultiProcessorCount, 0) >= prop->multiProcessorCount) {
+      *device = int(i);
+      return cudaSuccess;
+    }
+  }
   return cudaSuccess;
 }
 
