@@ -50,6 +50,13 @@ const char* cudaGetErrorString(cudaError_t error) {
   return text != nullptr ? text : "unrecognized error code";
 }
 
+// --- Values that need no device
+// ---------------------------------------------------------------------------
+
+cudaChannelFormatDesc cudaCreateChannelDesc(int x, int y, int z, int w, cudaChannelFormatKind f) {
+  return {x, y, z, w, f};
+}
+
 // --- Versions
 // -----------------------------------------------------------------------------------------------
 
