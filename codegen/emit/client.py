@@ -106,11 +106,11 @@ def _takes_per_thread(plan: Plan) -> bool:
 
 def _unsupported(api: str, name: str, function: Function | None, reason: str) -> str:
     if function is None:  # nobody declares it: any arguments, ignored
-        return (f'extern "C" FARCALL_API cudaError_t {name}() noexcept {{\n'
+        return (f'extern "C" FARCALL_API cudaError_t {name}() {{\n'
                 f'  return not_supported<cudaError_t>("{name}", "{reason}");\n}}\n')
     result = function.result.spelling
     head = f'extern "C" FARCALL_API {result.replace(" *", "*")} {"CUDAAPI" if api == "driver" else "CUDARTAPI"} {name}('
-    head = wrap(head, [p.type.spelling.replace(" *", "*") for p in function.params], ") noexcept {")
+    head = wrap(head, [p.type.spelling.replace(" *", "*") for p in function.params], ") {")
     if result not in ("CUresult", "cudaError_t"):
         return f"{head}\n  return {{}};\n}}\n"
     return f'{head}\n  return not_supported<{result}>("{name}", "{reason}");\n}}\n'
@@ -118,7 +118,7 @@ def _unsupported(api: str, name: str, function: Function | None, reason: str) ->
 
 def _handwritten(name: str) -> str:
     """Stands in until client/runtime/ defines the export itself."""
-    return (f'extern "C" FARCALL_API __attribute__((weak)) cudaError_t {name}() noexcept {{\n'
+    return (f'extern "C" FARCALL_API __attribute__((weak)) cudaError_t {name}() {{\n'
             f'  return not_supported<cudaError_t>("{name}", "not written yet");\n}}\n')
 
 

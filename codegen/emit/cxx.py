@@ -25,7 +25,7 @@ def export_head(api: str, function: Function, name: str, names: list[str]) -> st
     """Everything of an exported stub up to its brace."""
     result = function.result.spelling.replace(" *", "*")
     head = f'extern "C" FARCALL_API {result} {_CALLING[api]} {name}('
-    return wrap(head, [declare(p, n) for p, n in zip(function.params, names)], ") noexcept {")
+    return wrap(head, [declare(p, n) for p, n in zip(function.params, names)], ") {")
 
 
 def wrap(head: str, items: list[str], tail: str, width: int = 100) -> str:

@@ -56,8 +56,7 @@ static int call_toyFillAsync(Session& session, CUdeviceptr address, unsigned cha
   return result;
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyGetLimit(size_t* value,
-                                                    toyAttribute attribute) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyGetLimit(size_t* value, toyAttribute attribute) {
   return enter<CUresult>(Opcode::k_toyGetLimit, [&](Session& session) -> int {
     if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
     CachedCall call(session, Opcode::k_toyGetLimit);
@@ -73,13 +72,13 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetLimit(size_t* value,
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyGetVersion(int* version) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyGetVersion(int* version) {
   return enter<CUresult>(Opcode::k_toyGetVersion, [&](Session& session) -> int {
     return driver::toyGetVersion(session, version);
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyOpen(const char* path, unsigned int Flags) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyOpen(const char* path, unsigned int Flags) {
   return enter<CUresult>(Opcode::k_toyOpen, [&](Session& session) -> int {
     if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
     Call call(session, Opcode::k_toyOpen);
@@ -92,7 +91,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyOpen(const char* path, unsigned int F
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyGetName(char* name, int len, int device) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyGetName(char* name, int len, int device) {
   return enter<CUresult>(Opcode::k_toyGetName, [&](Session& session) -> int {
     if (name == nullptr && size_t(len) != 0) return CUDA_ERROR_INVALID_VALUE;
     if (size_t(len) > kArgumentBytesMax) return CUDA_ERROR_NOT_SUPPORTED;
@@ -110,8 +109,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetName(char* name, int len, int devi
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyStreamCreate(CUstream* phStream,
-                                                        unsigned int flags) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyStreamCreate(CUstream* phStream, unsigned int flags) {
   return enter<CUresult>(Opcode::k_toyStreamCreate, [&](Session& session) -> int {
     if (phStream == nullptr) return CUDA_ERROR_INVALID_VALUE;
     Minted phStream_handle(session, HandleType::kStream);
@@ -127,20 +125,20 @@ extern "C" FARCALL_API CUresult CUDAAPI toyStreamCreate(CUstream* phStream,
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyStreamDestroy(CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyStreamDestroy(CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyStreamDestroy, [&](Session& session) -> int {
     return call_toyStreamDestroy(session, hStream);
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyStreamDestroy_old(CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyStreamDestroy_old(CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyStreamDestroy_old, [&](Session& session) -> int {
     return call_toyStreamDestroy(session, hStream);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyStreamGraph(CUstream hStream, CUgraph* graph_out,
-                                                       CUgraphNode** nodes_out) noexcept {
+                                                       CUgraphNode** nodes_out) {
   return enter<CUresult>(Opcode::k_toyStreamGraph, [&](Session& session) -> int {
     const HandleId hStream_handle = stream_id(session, hStream, false);
     if (!usable(session, hStream_handle, HandleType::kStream)) return CUDA_ERROR_INVALID_HANDLE;
@@ -161,48 +159,47 @@ extern "C" FARCALL_API CUresult CUDAAPI toyStreamGraph(CUstream hStream, CUgraph
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyEventRecord(CUevent hEvent, CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyEventRecord(CUevent hEvent, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyEventRecord, [&](Session& session) -> int {
     return call_toyEventRecord(session, hEvent, hStream, false);
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyEventRecord_ptsz(CUevent hEvent,
-                                                            CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyEventRecord_ptsz(CUevent hEvent, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyEventRecord, [&](Session& session) -> int {
     return call_toyEventRecord(session, hEvent, hStream, true);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyFill(CUdeviceptr address, unsigned char value,
-                                                size_t count) noexcept {
+                                                size_t count) {
   return enter<CUresult>(Opcode::k_toyFill, [&](Session& session) -> int {
     return call_toyFillAsync(session, address, value, count, nullptr, false);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyFill_ptds(CUdeviceptr address, unsigned char value,
-                                                     size_t count) noexcept {
+                                                     size_t count) {
   return enter<CUresult>(Opcode::k_toyFill, [&](Session& session) -> int {
     return call_toyFillAsync(session, address, value, count, nullptr, true);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyFillAsync(CUdeviceptr address, unsigned char value,
-                                                     size_t count, CUstream hStream) noexcept {
+                                                     size_t count, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyFillAsync, [&](Session& session) -> int {
     return call_toyFillAsync(session, address, value, count, hStream, false);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyFillAsync_ptsz(CUdeviceptr address, unsigned char value,
-                                                          size_t count, CUstream hStream) noexcept {
+                                                          size_t count, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyFillAsync, [&](Session& session) -> int {
     return call_toyFillAsync(session, address, value, count, hStream, true);
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toySync() noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toySync() {
   return enter<CUresult>(Opcode::k_toySync, [&](Session& session) -> int {
     Call call(session, Opcode::k_toySync);
     call.args<schema::ToySync>();
@@ -212,21 +209,20 @@ extern "C" FARCALL_API CUresult CUDAAPI toySync() noexcept {
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyLaunch(CUfunction f, CUstream hStream,
-                                                  void** params) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyLaunch(CUfunction f, CUstream hStream, void** params) {
   return enter<CUresult>(Opcode::k_toyLaunch, [&](Session& session) -> int {
     return driver::toyLaunch(session, f, hStream, params, false);
   });
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyLaunch_ptsz(CUfunction f, CUstream hStream,
-                                                       void** params) noexcept {
+                                                       void** params) {
   return enter<CUresult>(Opcode::k_toyLaunch, [&](Session& session) -> int {
     return driver::toyLaunch(session, f, hStream, params, true);
   });
 }
 
-extern "C" FARCALL_API const char* CUDAAPI toyErrorName(CUresult result_) noexcept {
+extern "C" FARCALL_API const char* CUDAAPI toyErrorName(CUresult result_) {
   return enter_local<const char *>(Opcode::k_toyErrorName, [&] {
     return driver::toyErrorName(result_);
   });

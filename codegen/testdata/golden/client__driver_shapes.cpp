@@ -17,8 +17,7 @@ namespace rpc = farcall::rpc;
 namespace schema = farcall::rpc::schema;
 
 extern "C" FARCALL_API CUresult CUDAAPI toyAddNode(CUgraphNode* node, CUgraph graph,
-                                                   const CUgraphNode* dependencies,
-                                                   size_t count) noexcept {
+                                                   const CUgraphNode* dependencies, size_t count) {
   return enter<CUresult>(Opcode::k_toyAddNode, [&](Session& session) -> int {
     if (node == nullptr) return CUDA_ERROR_INVALID_VALUE;
     const HandleId graph_handle = id_of(graph);
@@ -50,7 +49,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyAddNode(CUgraphNode* node, CUgraph gr
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyGetNodes(CUgraph graph, CUgraphNode* nodes,
-                                                    size_t* count) noexcept {
+                                                    size_t* count) {
   return enter<CUresult>(Opcode::k_toyGetNodes, [&](Session& session) -> int {
     const HandleId graph_handle = id_of(graph);
     if (!usable(session, graph_handle, HandleType::kGraph)) return CUDA_ERROR_INVALID_HANDLE;
@@ -81,7 +80,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetNodes(CUgraph graph, CUgraphNode* 
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyDraw(const toyFigure* figure, const toyPoint* points,
-                                                unsigned int count) noexcept {
+                                                unsigned int count) {
   return enter<CUresult>(Opcode::k_toyDraw, [&](Session& session) -> int {
     if (figure == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (size_t(count) > kArgumentBytesMax / sizeof(*points)) return CUDA_ERROR_NOT_SUPPORTED;
@@ -100,7 +99,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyDraw(const toyFigure* figure, const t
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyGetFigure(toyFigure* figure, CUgraphNode node) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyGetFigure(toyFigure* figure, CUgraphNode node) {
   return enter<CUresult>(Opcode::k_toyGetFigure, [&](Session& session) -> int {
     if (figure == nullptr) return CUDA_ERROR_INVALID_VALUE;
     const HandleId node_handle = id_of(node);
@@ -119,8 +118,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetFigure(toyFigure* figure, CUgraphN
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toySetAttribute(CUfunction function_,
-                                                        toyAttribute attribute,
-                                                        const void* value) noexcept {
+                                                        toyAttribute attribute, const void* value) {
   return enter<CUresult>(Opcode::k_toySetAttribute, [&](Session& session) -> int {
     const HandleId function__handle = id_of(function_);
     if (!usable(session, function__handle, HandleType::kFunction)) return CUDA_ERROR_INVALID_HANDLE;
@@ -141,8 +139,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toySetAttribute(CUfunction function_,
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyGetAttribute(CUfunction function_,
-                                                        toyAttribute attribute,
-                                                        void* value) noexcept {
+                                                        toyAttribute attribute, void* value) {
   return enter<CUresult>(Opcode::k_toyGetAttribute, [&](Session& session) -> int {
     const HandleId function__handle = id_of(function_);
     if (!usable(session, function__handle, HandleType::kFunction)) return CUDA_ERROR_INVALID_HANDLE;
@@ -163,8 +160,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetAttribute(CUfunction function_,
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyWrite(const void* bytes, size_t count,
-                                                 void* reserved) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyWrite(const void* bytes, size_t count, void* reserved) {
   return enter<CUresult>(Opcode::k_toyWrite, [&](Session& session) -> int {
     if (bytes == nullptr && size_t(count) != 0) return CUDA_ERROR_INVALID_VALUE;
     if (size_t(count) > kArgumentBytesMax) return CUDA_ERROR_NOT_SUPPORTED;
@@ -181,8 +177,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyWrite(const void* bytes, size_t count
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyAlloc(void** pointer, size_t bytes,
-                                                 CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyAlloc(void** pointer, size_t bytes, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyAlloc, [&](Session& session) -> int {
     if (pointer == nullptr) return CUDA_ERROR_INVALID_VALUE;
     const HandleId hStream_handle = stream_id(session, hStream, false);
@@ -202,7 +197,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyAlloc(void** pointer, size_t bytes,
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyFree(void* pointer, CUstream hStream) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyFree(void* pointer, CUstream hStream) {
   return enter<CUresult>(Opcode::k_toyFree, [&](Session& session) -> int {
     const HandleId hStream_handle = stream_id(session, hStream, false);
     if (!usable(session, hStream_handle, HandleType::kStream)) return CUDA_ERROR_INVALID_HANDLE;
@@ -217,7 +212,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyFree(void* pointer, CUstream hStream)
 }
 
 extern "C" FARCALL_API CUresult CUDAAPI toyCreateHandle(CUmemGenericAllocationHandle* handle,
-                                                        toyBytes bytes) noexcept {
+                                                        toyBytes bytes) {
   return enter<CUresult>(Opcode::k_toyCreateHandle, [&](Session& session) -> int {
     if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
     Minted handle_handle(session, HandleType::kMemoryHandle);
@@ -234,7 +229,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyCreateHandle(CUmemGenericAllocationHa
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyReleaseHandle(CUmemGenericAllocationHandle handle) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyReleaseHandle(CUmemGenericAllocationHandle handle) {
   return enter<CUresult>(Opcode::k_toyReleaseHandle, [&](Session& session) -> int {
     const HandleId handle_handle = HandleId(handle);
     if (!session.valid(handle_handle, HandleType::kMemoryHandle)) return CUDA_ERROR_INVALID_HANDLE;
@@ -250,7 +245,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyReleaseHandle(CUmemGenericAllocationH
   });
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyMoveBy(toyPoint* point) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyMoveBy(toyPoint* point) {
   return enter<CUresult>(Opcode::k_toyMoveBy, [&](Session& session) -> int {
     if (point == nullptr) return CUDA_ERROR_INVALID_VALUE;
     Call call(session, Opcode::k_toyMoveBy);

@@ -12,23 +12,23 @@ using farcall::rpc::Opcode;
 using farcall::rpc::Reply;
 namespace rpc = farcall::rpc;
 
-extern "C" FARCALL_API CUresult CUDAAPI toySync_ptsz() noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toySync_ptsz() {
   return not_supported<CUresult>("toySync_ptsz", "needs the per-thread default stream");
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyCallback(void (*)(void*), void*) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyCallback(void (*)(void*), void*) {
   return not_supported<CUresult>("toyCallback", "not in this version");
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyLink(const toyLinked*) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyLink(const toyLinked*) {
   return not_supported<CUresult>("toyLink", "not in this version");
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyNothingYet(int*) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyNothingYet(int*) {
   return not_supported<CUresult>("toyNothingYet", "not in this version");
 }
 
-extern "C" FARCALL_API CUresult CUDAAPI toyShowWindow(toyWindow) noexcept {
+extern "C" FARCALL_API CUresult CUDAAPI toyShowWindow(toyWindow) {
   return not_supported<CUresult>("toyShowWindow", "a server has no display");
 }
 
