@@ -228,6 +228,8 @@ int cudaFuncGetParamInfo(Session& session, const void* func, size_t paramIndex, 
 
 using namespace farcall::client;  // NOLINT(google-build-using-namespace): exported C names follow
 
+// Only code that nvcc makes calls these, so no header declares them.
+#pragma GCC diagnostic ignored "-Wmissing-declarations"
 extern "C" {
 
 FARCALL_API unsigned __cudaPushCallConfiguration(dim3 gridDim, dim3 blockDim, size_t sharedMem,

@@ -184,6 +184,8 @@ void unregister(FatBinary* fat_binary) {
 using namespace farcall::client::runtime;  // NOLINT(google-build-using-namespace): exported C names
                                            // follow
 
+// Only code that nvcc makes calls these, so no header declares them.
+#pragma GCC diagnostic ignored "-Wmissing-declarations"
 extern "C" {
 
 FARCALL_API void** __cudaRegisterFatBinary(void* fatCubin) {
