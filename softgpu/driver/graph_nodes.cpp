@@ -309,9 +309,7 @@ CUresult api::cuGraphKernelNodeGetParams_v2(CUgraphNode handle, CUDA_KERNEL_NODE
     }
     *out = {};
     out->func = work.function->handle;
-    if (decltype(Driver::kernels)::is_kind(node.content.function)) {
-      out->kern = reinterpret_cast<CUkernel>(node.content.function);
-    }
+    out->kern = work.function->kernel_handle;  // by which the runtime knows its kernels
     out->gridDimX = work.grid.x;
     out->gridDimY = work.grid.y;
     out->gridDimZ = work.grid.z;

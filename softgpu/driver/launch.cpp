@@ -21,14 +21,14 @@ bool within(uint32_t value, int limit) {
 
 CUresult check_shape(const Function& function, const LaunchRequest& request) {
   const Limits& limits = function.context().device().limits;
-  const auto& [grid, block] = std::pair(request.grid, request.block);
+  const Dim3 &grid = request.grid, &block = request.block;
   if (!within(grid.x, limits.grid_x) || !within(grid.y, limits.grid_y) ||
       !within(grid.z, limits.grid_z) || !within(block.x, limits.block_x) ||
       !within(block.y, limits.block_y) || !within(block.z, limits.block_z)) {
-    return CUDA_ERROR_INVALID_VALUE;
+    return request.invalid_dimensions;
   }
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  if (threads > static_cast<uint64_t>(limits.threads_per_block)) return CUDA_ERROR_INVALID_VALUE;
+  if (threads > static_cast<uint64_t>(limits.threads_per_block)) return request.invalid_dimensions;
   if (request.dynamic_shared_bytes > dynamic_shared_max(function)) return CUDA_ERROR_INVALID_VALUE;
   // What the kernel was compiled for: __launch_bounds__ and registers.
   if (threads > static_cast<uint64_t>(max_threads(function))) {
@@ -79,7 +79,13 @@ CUresult copy_params(const KernelInfo& info, const LaunchRequest& request,
   return CUDA_SUCCESS;
 }
 
-CUresult launch(CUfunction handle, CUstream stream_handle, const LaunchRequest& request) {
+// cudaErrorInvalidConfiguration: a number the driver API has no name for.
+constexpr auto kInvalidConfiguration = static_cast<CUresult>(9);
+
+CUresult launch(CUfunction handle, CUstream stream_handle, LaunchRequest request) {
+  if (decltype(Driver::kernels)::is_kind(handle)) {
+    request.invalid_dimensions = kInvalidConfiguration;
+  }
   StreamRef stream;
   if (CUresult error = find_stream(stream_handle, &stream)) return error;
   FunctionRef function;

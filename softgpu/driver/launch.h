@@ -12,6 +12,10 @@ struct LaunchRequest {
   bool cooperative = false;
   void** params = nullptr;  // one pointer per parameter, or else
   void** extra = nullptr;   // CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE
+  // What dimensions give that no device has. Programs of the driver API get INVALID_VALUE, programs
+  // of the runtime cudaErrorInvalidConfiguration; and the runtime, which always launches CUkernels,
+  // only passes on what it is told.
+  CUresult invalid_dimensions = CUDA_ERROR_INVALID_VALUE;
 };
 
 // Copies the parameters: the program's arrays are not needed afterwards.

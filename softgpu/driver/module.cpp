@@ -240,6 +240,7 @@ CUresult LibraryKernel::function(const ContextRef& context, FunctionRef* out) {
   std::shared_ptr<FunctionSettings> shared = settings(context->device());
   std::lock_guard lock(mutex_);
   (*out)->kernel_settings = std::move(shared);
+  (*out)->kernel_handle = handle;
   last_function_ = *out;
   return CUDA_SUCCESS;
 }

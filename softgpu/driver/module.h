@@ -88,6 +88,7 @@ class Function {
   // If it was made through a LibraryKernel: the settings that hold where this function has none of
   // its own.
   std::shared_ptr<FunctionSettings> kernel_settings;
+  CUkernel kernel_handle = nullptr;  // and which that is
   std::optional<int> setting(CUfunction_attribute attribute) const;
   bool decoded() const { return code_.load() != nullptr; }
   // The engine's decoded kernel. What the engine can't run is found out here, logged with line and

@@ -184,6 +184,8 @@ CUresult api::cuLibraryLoadFromFile(CUlibrary* out, const char* name, CUjit_opti
 CUresult api::cuLibraryUnload(CUlibrary handle) {
   std::shared_ptr<Library> library;
   if (CUresult error = find_library(handle, &library)) return error;
+  // What the runtime does when the program ends must not wait for kernels that do not.
+  if (driver().exiting()) return CUDA_SUCCESS;
   for (const ContextRef& context : driver().live_contexts()) {
     if (context->active()) context->synchronize();
   }
