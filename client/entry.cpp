@@ -46,6 +46,7 @@ struct Process {
   int failed_result = 0;
   bool failure_logged = false;
   bool fork_handlers_set = false;
+  Session* of_parent = nullptr;  // in a forked child; only so that leak checkers find it
   StartupStats startup;
   std::string stats_path;
 };
@@ -73,6 +74,7 @@ void after_fork_in_parent() { process().connecting.unlock(); }
 void after_fork_in_child() {
   if (Session* const session = current_session.exchange(nullptr)) {
     session->connection().abandon();
+    process().of_parent = session;
     forked = true;
   }
   process().connecting.unlock();
