@@ -13,7 +13,8 @@ __global__ void greet(int launch) {
   }
 }
 
-// printf in a kernel returns how many arguments followed the format, so 0 for the last line; less is an error.
+// printf in a kernel returns how many arguments followed the format, so 0 for the last line; less
+// is an error.
 __global__ void show_formats(const char* name, int* written) {
   int count = 0;
   count += printf("integers %d %i %u %5d|%-5d|%05d %x %#X %o\n", -1, 2, 4000000000u, 42, 42, 42,
