@@ -21,7 +21,20 @@ function(farcall_softgpu_handlers isa)
   target_compile_options(farcall_softgpu_${isa} PRIVATE ${softgpu_handler_flags} ${ARGN})
   farcall_warnings(farcall_softgpu_${isa})
 endfunction()
-farcall_softgpu_handlers(base)
+# One build for each level of x86-64, chosen when the library is loaded (exec/handlers/dispatch.cpp).
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(softgpu_isas v2 v3 v4)
+  farcall_softgpu_handlers(v2 -march=x86-64-v2)
+  farcall_softgpu_handlers(v3 -march=x86-64-v3)
+  farcall_softgpu_handlers(v4 -march=x86-64-v4 -mprefer-vector-width=512)
+else()
+  set(softgpu_isas base)
+  farcall_softgpu_handlers(base)
+endif()
+set(softgpu_handler_objects)
+foreach(isa ${softgpu_isas})
+  list(APPEND softgpu_handler_objects $<TARGET_OBJECTS:farcall_softgpu_${isa}>)
+endforeach()
 
 # Handlers of which one build is enough.
 add_library(farcall_softgpu_common OBJECT
@@ -39,7 +52,7 @@ farcall_library(softgpu_engine
     decode/warp.cpp
     exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
-    $<TARGET_OBJECTS:farcall_softgpu_base> $<TARGET_OBJECTS:farcall_softgpu_common>
+    ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
 target_compile_options(farcall_softgpu_engine PRIVATE -ffp-contract=off)
 set_source_files_properties(exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)
@@ -63,6 +76,10 @@ if(BUILD_TESTING)
   farcall_test(softgpu_kernels_test
     SOURCES exec/kernels_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
+  add_executable(softgpu-bench EXCLUDE_FROM_ALL
+    exec/engine_bench.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp)
+  target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
     SOURCES ptx/parser_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
@@ -72,4 +89,14 @@ if(BUILD_TESTING)
             exec/handlers/half_test.cpp exec/handlers/integer_test.cpp
     DEPS farcall_softgpu_engine)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
+  # Every build of the handlers, where the processor can run it (otherwise the best one runs again).
+  foreach(isa ${softgpu_isas})
+    foreach(test softgpu_instructions_test softgpu_kernels_test)
+      add_test(NAME ${test}_on_${isa} COMMAND ${test})
+      set_tests_properties(${test}_on_${isa} PROPERTIES ENVIRONMENT "FARCALL_SOFTGPU_ISA=${isa}" TIMEOUT 300)
+    endforeach()
+    add_test(NAME softgpu_isa_isolation_${isa}
+      COMMAND ${CMAKE_COMMAND} -DISA=${isa} -DNM=${CMAKE_NM} "-DOBJECTS=$<TARGET_OBJECTS:farcall_softgpu_${isa}>"
+              -P ${CMAKE_CURRENT_SOURCE_DIR}/testdata/isa_isolation.cmake)
+  endforeach()
 endif()

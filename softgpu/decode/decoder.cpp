@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "softgpu/decode/assembler.h"
@@ -421,6 +422,13 @@ bool Decoder::run() {
   for (u32 place = 1; place < reached_.size(); ++place) {
     kernel_.function_of_address[LinkedProgram::function_address(reached_[place])] = place;
   }
+  const size_t constant_bytes = kernel_.constants.size() * sizeof(u64);
+  if (!kernel_.constant_memory.reserve(std::max<size_t>(constant_bytes, 1))) {
+    fail({LoadError::Kind::kOutOfMemory, 0, "no host memory for constants"});
+    return false;
+  }
+  if (constant_bytes != 0) std::memcpy(kernel_.constant_memory.data(), kernel_.constants.data(), constant_bytes);
+  kernel_.constants = {};
   kernel_.register_bytes = register_bytes_;
   kernel_.predicates = predicate_count_;
   fill_info(kernel_.info);

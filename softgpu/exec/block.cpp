@@ -70,7 +70,7 @@ bool prepare_warp(Block& block, Warp& warp) {
   const size_t local_bytes = size_t{kernel.stack_bytes} * kLanes;
   if (!warp.local.reserve(local_bytes)) return false;
   warp.base[0] = warp.registers.data();
-  warp.base[1] = reinterpret_cast<u8*>(const_cast<u64*>(kernel.constants.data()));
+  warp.base[1] = kernel.constant_memory.data();
   warp.base[2] = warp.base[3] = block.values.data();
   warp.predicates = reinterpret_cast<u32*>(warp.registers.data() + kernel.register_bytes);
   warp.predicates[0] = kAllLanes;

@@ -1,10 +1,9 @@
+#include "softgpu/exec/buffer.h"
+
 #include <sys/mman.h>
 
-#include <bit>
 #include <cstdlib>
 #include <cstring>
-
-#include "softgpu/exec/state.h"
 
 namespace farcall::softgpu {
 namespace {

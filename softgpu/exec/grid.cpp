@@ -14,6 +14,9 @@ namespace {
 
 // Blocks that one worker keeps going at once while they wait for each other.
 constexpr size_t kResidentMax = 64;
+// Instructions before another warp gets its turn. Where several blocks are under way most of them spin, waiting for
+// one of the others: short turns find that one soon.
+constexpr u32 kQuantum = 20'000, kQuantumAmongBlocks = 1'000;
 
 // One thread's part of a grid. Lives outside of the code that a fault jumps out of.
 struct Share {
@@ -29,6 +32,7 @@ enum class BlockState : u8 { kFinished, kBlocked, kRunning };
 
 // Lets every warp run once, or until the block is done when nobody else wants the thread.
 BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress) {
+  const u32 quantum = share.resident.size() > 1 ? kQuantumAmongBlocks : kQuantum;
   for (;;) {
     bool any_progress = false, any_quantum = false;
     for (u32 k = 0; k < block.warp_count; ++k) {
@@ -36,7 +40,7 @@ BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress
       if (warp.group_count == 0) continue;
       share.current_warp = &warp;
       bool moved = false;
-      if (run_warp(block, warp, &moved) == Outcome::kQuantum) any_quantum = true;
+      if (run_warp(block, warp, quantum, &moved) == Outcome::kQuantum) any_quantum = true;
       any_progress |= moved;
       if (share.run.stopped.load(std::memory_order_relaxed)) return BlockState::kRunning;
     }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "softgpu/exec/buffer.h"
 #include "softgpu/exec/engine.h"
 #include "softgpu/exec/types.h"
 
@@ -109,7 +110,8 @@ class Kernel {
   std::vector<Op> code;
   std::deque<std::vector<u32>> lists;  // what Op::list points into
   std::deque<std::string> messages;    // what undecoded() says
-  std::vector<u64> constants;          // kConstantSlot
+  std::vector<u64> constants;          // kConstantSlot, while decoding
+  Buffer constant_memory;              // the same, aligned
   std::vector<SpecialSlot> specials;
   std::vector<DecodedFunction> functions;  // [0]: the kernel itself
   std::vector<u32> function_of_address;    // function address -> index into functions, ~0: not callable

@@ -19,24 +19,6 @@ struct Block;
 struct GridRun;
 class DeviceHeap;
 
-// Zeroed memory with an alignment that vector instructions and PTX's widest types like; grows, never shrinks.
-class Buffer {
- public:
-  static constexpr size_t kAlignment = 256;
-  Buffer() = default;
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer();
-  // False: out of memory. Contents are zero after it has grown, otherwise kept.
-  bool reserve(size_t bytes);
-  u8* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-
- private:
-  u8* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 // Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
 struct Group {
   enum class Wait : u8 { kReady, kWarpSync, kBarrier };

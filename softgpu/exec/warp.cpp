@@ -15,8 +15,6 @@ namespace {
 
 // Branches back before a group gives way to others of its warp.
 constexpr u32 kSpinsMax = 256;
-// Instructions before another warp gets its turn.
-constexpr u32 kQuantum = 20'000;
 
 using Wait = Group::Wait;
 
@@ -367,9 +365,9 @@ void branch_indexed(Warp& warp, u32 index, const Op& op, u32 active) {
 
 }  // namespace
 
-Outcome run_warp(Block& block, Warp& warp, bool* progress) {
+Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
   const Op* const code = block.kernel->code.data();
-  u32 budget = kQuantum;
+  u32 budget = quantum;
   bool fair = false;
   for (;;) {
     const int chosen = choose_group(warp, fair);

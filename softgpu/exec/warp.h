@@ -11,7 +11,7 @@ enum class Outcome : u8 {
   kQuantum,  // could go on
 };
 
-// *progress is set when at least one instruction ran.
-Outcome run_warp(Block& block, Warp& warp, bool* progress);
+// Runs about `quantum` instructions at most. *progress is set when at least one ran.
+Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress);
 
 }  // namespace farcall::softgpu

@@ -65,6 +65,19 @@ struct Xorsign {  // of the magnitudes, with the product's sign
 };
 struct Copysign { static constexpr bool kArithmetic = false; template <class T> static T apply(T a, T b) { return with_sign(b, a); } };
 struct Fma { static constexpr bool kArithmetic = true; template <class T> static T apply(T a, T b, T c) { return fused(a, b, c); } };
+struct FmaToNearest {
+  static constexpr bool kArithmetic = true;
+  static double apply(double a, double b, double c) { return fused(a, b, c); }
+  static float apply(float a, float b, float c) {
+#if defined(__x86_64__) && !defined(__FMA__)
+    // A call per lane otherwise. The product is exact in double, the sum rounded to odd, so the last rounding is the
+    // only one that shows.
+    return static_cast<float>(add_odd(static_cast<double>(a) * static_cast<double>(b), static_cast<double>(c)));
+#else
+    return fused(a, b, c);
+#endif
+  }
+};
 
 template <bool Flush, class T>
 T in(T v) {
@@ -184,7 +197,8 @@ Handler find_float(FloatOp op, ptx::Type type, FloatMode mode) {
     case FloatOp::kSub: return rounded<Sub, 2>(type, mode);
     case FloatOp::kMul: return rounded<Mul, 2>(type, mode);
     case FloatOp::kDiv: return rounded<Div, 2>(type, mode);
-    case FloatOp::kFma: return rounded<Fma, 3>(type, mode);
+    case FloatOp::kFma:
+      return mode.rounding == Rounding::kNearest ? any<FmaToNearest, 3>(type, mode) : rounded<Fma, 3>(type, mode);
     default: break;
   }
   if (mode.rounding != Rounding::kNearest) return nullptr;

@@ -45,18 +45,7 @@ struct Xorsign {
     return is_negative(a) != is_negative(b) ? -r : r;
   }
 };
-struct Fma {
-  static double apply(double a, double b, double c) {
-    const double product = a * b;  // exact
-    const double sum = product + c;
-    const double c_part = sum - product;
-    const double error = (product - (sum - c_part)) + (c - c_part);  // exact - sum (Knuth's TwoSum)
-    const u64 bits = bit_cast<u64>(sum);
-    const bool away = (error > 0) == (sum > 0);
-    const u64 odd = away ? bits + 1 : bits - 1;
-    return bit_cast<double>((error > 0 || error < 0) && (bits & 1) == 0 ? odd : bits);
-  }
-};
+struct Fma { static double apply(double a, double b, double c) { return add_odd(a * b, c); } };
 
 template <class T>
 T flush(T v) {

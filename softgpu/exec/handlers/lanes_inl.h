@@ -221,6 +221,15 @@ template <class T>
   bits |= back != v && v == v ? 1 : 0;
   return bit_cast<float>(bits);
 }
+// The same for a sum of doubles, of which no double may be near enough.
+[[gnu::always_inline]] inline double add_odd(double a, double b) {
+  const double sum = a + b;
+  const double b_part = sum - a;
+  const double error = (a - (sum - b_part)) + (b - b_part);  // exact minus sum (Knuth's TwoSum)
+  const u64 bits = bit_cast<u64>(sum);
+  const u64 odd = (error > 0) == (sum > 0) ? bits + 1 : bits - 1;
+  return bit_cast<double>((error > 0 || error < 0) && (bits & 1) == 0 ? odd : bits);
+}
 template <class T>
 [[gnu::always_inline]] inline T from_double(double v) {
   if constexpr (kSame<T, Half>) return to_half(to_float_odd(v));

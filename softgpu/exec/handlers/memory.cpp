@@ -1,14 +1,20 @@
-// ld and st. The addresses of a warp are looked at together: mostly they are consecutive or all the same, and all
-// inside the window of device memory. Whatever does not pass the quick checks goes lane by lane through
-// checked_address(), which finds the memory or raises the fault.
+// ld and st. The addresses of half a warp are looked at together (tiles are often 16 wide): mostly they are
+// consecutive or all the same, and inside the memory that the instruction means. Whatever does not pass the quick
+// checks goes lane by lane through checked_address(), which finds the memory or raises the fault.
 //
 // A lane that is not in the mask gets the address of one that is, so that gathers need no mask.
 #include "softgpu/exec/handlers/lanes_inl.h"
 #include "softgpu/exec/handlers/tables.h"
 #include "softgpu/exec/memory.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace farcall::softgpu::FARCALL_ISA {
 namespace {
+
+constexpr int kHalf = 16;  // lanes
 
 // Eight addresses: one register with AVX-512, two with AVX2; the compiler splits it as needed.
 typedef u64 Addresses __attribute__((vector_size(64), aligned(64), may_alias));
@@ -16,13 +22,22 @@ typedef u32 Offsets __attribute__((vector_size(32), aligned(32), may_alias));
 
 [[gnu::always_inline]] inline Addresses splat(u64 v) { return Addresses{v, v, v, v, v, v, v, v}; }
 [[gnu::always_inline]] inline bool any(Addresses v) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask(reinterpret_cast<__m512i>(v), reinterpret_cast<__m512i>(v)) != 0;
+#elif defined(__AVX2__)
+  __m256i halves[2];
+  __builtin_memcpy(halves, &v, sizeof v);
+  const __m256i all = _mm256_or_si256(halves[0], halves[1]);
+  return _mm256_testz_si256(all, all) == 0;
+#else
   u64 all = 0;
   for (int i = 0; i < 8; ++i) all |= v[i];
   return all != 0;
+#endif
 }
 template <u64 Step>
-[[gnu::always_inline]] inline Addresses steps() {
-  return Addresses{0, Step, 2 * Step, 3 * Step, 4 * Step, 5 * Step, 6 * Step, 7 * Step};
+[[gnu::always_inline]] inline Addresses steps(u64 first) {
+  return Addresses{0, Step, 2 * Step, 3 * Step, 4 * Step, 5 * Step, 6 * Step, 7 * Step} + splat(first);
 }
 
 struct WarpAddresses {
@@ -49,41 +64,55 @@ template <AddressKind Kind>
   }
 }
 
-// All addresses aligned and inside the memory that this kind usually means.
-template <AddressKind Kind, u64 Bytes>
-[[gnu::always_inline]] inline bool all_inside(Warp& warp, WarpAddresses& at) {
-  constexpr bool kShared = Kind == AddressKind::kShared32 || Kind == AddressKind::kShared64;
-  const u64 base = kShared ? warp.shared_base : Kind == AddressKind::kLocal ? warp.local_base : warp.window_base;
-  const u64 limit = kShared ? warp.shared_limit : Kind == AddressKind::kLocal ? warp.local_limit : warp.window_limit;
-  if (limit < Bytes) return false;
-  Addresses bad = splat(0);
-  for (int k = 0; k < 4; ++k) {
-    bad |= reinterpret_cast<Addresses>(at.part(k) - splat(base) > splat(limit - Bytes));
-    bad |= at.part(k) & splat(Bytes - 1);
+// The memory that an instruction of this kind usually means.
+struct Extent {
+  u64 base, limit;
+  [[gnu::always_inline]] bool holds(u64 address, u64 bytes) const {
+    return bytes <= limit && address - base <= limit - bytes;
   }
-  return !any(bad);
+};
+template <AddressKind Kind>
+[[gnu::always_inline]] inline Extent extent(const Warp& warp) {
+  if constexpr (Kind == AddressKind::kGeneric) return {warp.window_base, warp.window_limit};
+  if constexpr (Kind == AddressKind::kLocal) return {warp.local_base, warp.local_limit};
+  return {warp.shared_base, warp.shared_limit};
 }
 
-// The slow way, shared by all types: replaces addresses by host addresses or raises a fault. Spaces other than
-// generic may not leave their memory, although checked_address would find another.
+// The slow way: finds the memory of each lane or raises a fault. Spaces other than generic may not leave their
+// memory, although checked_address would find another.
 template <AddressKind Kind>
 [[gnu::noinline]] void check_each(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, u32 bytes) {
+  const Extent memory = extent<Kind>(warp);
   for_each_lane(mask, [&](int i) {
     checked_address(warp, op, i, at.lane[i], bytes);
-    const u64 base = Kind == AddressKind::kLocal ? warp.local_base : warp.shared_base;
-    const u64 limit = Kind == AddressKind::kLocal ? warp.local_limit : warp.shared_limit;
-    if (Kind != AddressKind::kGeneric && (at.lane[i] - base >= limit || limit - (at.lane[i] - base) < bytes)) {
+    if (Kind != AddressKind::kGeneric && !memory.holds(at.lane[i], bytes)) {
       raise_fault(warp, op, i, Fault::Kind::kIllegalAddress, at.lane[i], nullptr);
     }
   });
 }
 
+enum class Shape : u8 { kConsecutive, kUniform, kScattered };
+
+// How the addresses of half a warp lie, for accesses of `Bytes`; checks them all. Lanes not in the mask count as
+// consecutive too, so kConsecutive is only right where all are active.
 template <AddressKind Kind, u64 Bytes>
-[[gnu::always_inline]] inline void prepare(Warp& warp, const Op& op, u32 mask, WarpAddresses& at) {
-  warp.current = &op;
-  warp.current_mask = mask;
-  find_addresses<Kind>(warp, op, mask, at);
-  if (!all_inside<Kind, Bytes>(warp, at)) [[unlikely]] check_each<Kind>(warp, op, mask, at, Bytes);
+[[gnu::always_inline]] inline Shape check_half(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, int half) {
+  const u64 start = at.lane[kHalf * half];
+  const Addresses low = at.part(2 * half) - splat(start), high = at.part(2 * half + 1) - splat(start);
+  const Extent memory = extent<Kind>(warp);
+  const bool aligned = (start & (Bytes - 1)) == 0;
+  if (!any((low ^ steps<Bytes>(0)) | (high ^ steps<Bytes>(8 * Bytes))) && aligned && memory.holds(start, kHalf * Bytes)) {
+    return Shape::kConsecutive;
+  }
+  if (!any(low | high) && aligned && memory.holds(start, Bytes)) return Shape::kUniform;
+  bool good = false;
+  if (memory.limit >= Bytes) {
+    const Addresses last = splat(memory.limit - Bytes), base = splat(memory.base), bits = splat(Bytes - 1);
+    const Addresses a = at.part(2 * half), b = at.part(2 * half + 1);
+    good = !any(reinterpret_cast<Addresses>(a - base > last) | reinterpret_cast<Addresses>(b - base > last) | ((a | b) & bits));
+  }
+  if (!good) [[unlikely]] check_each<Kind>(warp, op, mask & (u32{0xffff} << (kHalf * half)), at, Bytes);
+  return Shape::kScattered;
 }
 
 template <class Register, class T>
@@ -105,32 +134,70 @@ template <class T>
   *reinterpret_cast<Unaligned*>(address) = value;
 }
 
+// Sixteen values from anywhere. Written with full-width stores: the next instruction reads them so.
+template <class T, class Register>
+[[gnu::always_inline]] inline void gather(Register* to, const u64* from, u64 offset) {
+#if defined(__AVX512F__)
+  const __m512i o = _mm512_set1_epi64(static_cast<long long>(offset));
+  const __m512i low = _mm512_add_epi64(_mm512_load_si512(from), o), high = _mm512_add_epi64(_mm512_load_si512(from + 8), o);
+  // The masked forms: GCC 12 takes the undefined value inside the plain ones for a mistake.
+  if constexpr (sizeof(T) == 4 && sizeof(Register) == 4) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i a = _mm512_mask_i64gather_epi32(zero, 0xff, low, nullptr, 1);
+    const __m256i b = _mm512_mask_i64gather_epi32(zero, 0xff, high, nullptr, 1);
+    _mm512_store_si512(to, _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(a), b, 1));
+    return;
+  }
+  if constexpr (sizeof(T) == 8) {
+    const __m512i zero = _mm512_setzero_si512();
+    _mm512_store_si512(to, _mm512_mask_i64gather_epi64(zero, 0xff, low, nullptr, 1));
+    _mm512_store_si512(to + 8, _mm512_mask_i64gather_epi64(zero, 0xff, high, nullptr, 1));
+    return;
+  }
+#endif
+  for (int i = 0; i < kHalf; ++i) to[i] = extend<Register>(read<T>(from[i] + offset));
+}
+
+template <class T, class Register>
+[[gnu::always_inline]] inline void broadcast(Register* to, u64 from) {
+  const Register v = extend<Register>(read<T>(from));
+  for (int i = 0; i < kHalf; ++i) to[i] = v;
+}
+
 template <class T, class Register, AddressKind Kind>
-void load(Warp& warp, const Op& op, u32 mask) {
-  WarpAddresses at;
-  prepare<Kind, sizeof(T)>(warp, op, mask, at);
-  alignas(64) Register values[kLanes];
-  // Half a warp at a time: tiles are often 16 wide.
+[[gnu::always_inline]] inline void load_all(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, Register* to) {
   for (int half = 0; half < 2; ++half) {
-    const int first = 16 * half;
-    const u64 start = at.lane[first];
-    const Addresses low = at.part(2 * half) - splat(start), high = at.part(2 * half + 1) - splat(start);
-    if (!any((low ^ steps<sizeof(T)>()) | (high ^ (steps<sizeof(T)>() + splat(8 * sizeof(T)))))) {
-      if constexpr (sizeof(T) == sizeof(Register)) {
-        __builtin_memcpy(values + first, reinterpret_cast<const void*>(start), 16 * sizeof(T));
-      } else {
-        T raw[16];
-        __builtin_memcpy(raw, reinterpret_cast<const void*>(start), sizeof raw);
-        for (int i = 0; i < 16; ++i) values[first + i] = extend<Register>(raw[i]);
-      }
-    } else if (!any(low | high)) {
-      const Register v = extend<Register>(read<T>(start));
-      for (int i = 0; i < 16; ++i) values[first + i] = v;
-    } else {
-      for (int i = 0; i < 16; ++i) values[first + i] = extend<Register>(read<T>(at.lane[first + i]));
+    const u32 active = mask >> (kHalf * half) & 0xffff;
+    if (active == 0) continue;
+    Register* const d = to + kHalf * half;
+    const u64 start = at.lane[kHalf * half];
+    switch (check_half<Kind, sizeof(T)>(warp, op, mask, at, half)) {
+      case Shape::kConsecutive:
+        if constexpr (sizeof(T) == sizeof(Register)) {
+          __builtin_memcpy(d, reinterpret_cast<const void*>(start), kHalf * sizeof(T));
+        } else {
+          T raw[kHalf];
+          __builtin_memcpy(raw, reinterpret_cast<const void*>(start), sizeof raw);
+          for (int i = 0; i < kHalf; ++i) d[i] = extend<Register>(raw[i]);
+        }
+        break;
+      case Shape::kUniform: broadcast<T>(d, start); break;
+      case Shape::kScattered: gather<T>(d, at.lane + kHalf * half, 0); break;
     }
   }
-  write_lanes(lanes<Register>(warp, op.d), mask, values);
+}
+
+template <class T, class Register, AddressKind Kind>
+void load(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
+  WarpAddresses at;
+  find_addresses<Kind>(warp, op, mask, at);
+  auto* const d = lanes<Register>(warp, op.d);
+  if (mask == kAllLanes) return load_all<T, Register, Kind>(warp, op, mask, at, d);
+  alignas(64) Register values[kLanes] = {};
+  load_all<T, Register, Kind>(warp, op, mask, at, values);
+  write_lanes(d, mask, values);
 }
 
 // .param of the kernel: one value for all. The decoder has checked the offset.
@@ -149,37 +216,45 @@ void load_param_vector(Warp& warp, const Op& op, u32 mask) {
 
 template <class T, class Register, AddressKind Kind>
 void store(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
   WarpAddresses at;
-  prepare<Kind, sizeof(T)>(warp, op, mask, at);
-  const auto* values = lanes<Register>(warp, op.b);
+  find_addresses<Kind>(warp, op, mask, at);
   for (int half = 0; half < 2; ++half) {
-    const int first = 16 * half;
-    const u32 active = mask >> first & 0xffff;
-    const u64 start = at.lane[first];
-    const Addresses low = at.part(2 * half) - splat(start), high = at.part(2 * half + 1) - splat(start);
-    if (active == 0xffff &&
-        !any((low ^ steps<sizeof(T)>()) | (high ^ (steps<sizeof(T)>() + splat(8 * sizeof(T)))))) {
+    const u32 active = mask >> (kHalf * half) & 0xffff;
+    if (active == 0) continue;
+    const auto* const values = lanes<Register>(warp, op.b) + kHalf * half;
+    const u64* const to = at.lane + kHalf * half;
+    const Shape shape = check_half<Kind, sizeof(T)>(warp, op, mask, at, half);
+    if (shape == Shape::kConsecutive && active == 0xffff) {
       if constexpr (sizeof(T) == sizeof(Register)) {
-        __builtin_memcpy(reinterpret_cast<void*>(start), values + first, 16 * sizeof(T));
+        __builtin_memcpy(reinterpret_cast<void*>(to[0]), values, kHalf * sizeof(T));
       } else {
-        T raw[16];
-        for (int i = 0; i < 16; ++i) raw[i] = static_cast<T>(values[first + i]);
-        __builtin_memcpy(reinterpret_cast<void*>(start), raw, sizeof raw);
+        T raw[kHalf];
+        for (int i = 0; i < kHalf; ++i) raw[i] = static_cast<T>(values[i]);
+        __builtin_memcpy(reinterpret_cast<void*>(to[0]), raw, sizeof raw);
       }
     } else {  // in lane order: of several lanes with one address the last wins
-      for_each_lane(active, [&](int i) { write(at.lane[first + i], static_cast<T>(values[first + i])); });
+      for_each_lane(active, [&](int i) { write(to[i], static_cast<T>(values[i])); });
     }
   }
 }
 
 template <int Count, class T, class Register, AddressKind Kind>
 [[gnu::always_inline]] inline void load_elements(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
   WarpAddresses at;
-  prepare<Kind, sizeof(T) * Count>(warp, op, mask, at);
+  find_addresses<Kind>(warp, op, mask, at);
   alignas(64) Register values[Count][kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    const u64 from = at.lane[i];
-    for (int k = 0; k < Count; ++k) values[k][i] = extend<Register>(read<T>(from + static_cast<u64>(k) * sizeof(T)));
+  for (int half = 0; half < 2; ++half) {
+    if ((mask >> (kHalf * half) & 0xffff) == 0) continue;
+    const u64* const from = at.lane + kHalf * half;
+    const bool uniform = check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half) == Shape::kUniform;
+    for (int k = 0; k < Count; ++k) {
+      if (uniform) broadcast<T>(values[k] + kHalf * half, from[0] + static_cast<u64>(k) * sizeof(T));
+      else gather<T>(values[k] + kHalf * half, from, static_cast<u64>(k) * sizeof(T));
+    }
   }
   for (int k = 0; k < Count; ++k) {
     if (op.list[k] != kNoSlot) write_lanes(lanes<Register>(warp, op.list[k]), mask, values[k]);
@@ -194,9 +269,14 @@ void load_vector(Warp& warp, const Op& op, u32 mask) {
 
 template <int Count, class T, class Register, AddressKind Kind>
 [[gnu::always_inline]] inline void store_elements(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
   WarpAddresses at;
-  prepare<Kind, sizeof(T) * Count>(warp, op, mask, at);
-  const Register* values[Count];
+  find_addresses<Kind>(warp, op, mask, at);
+  for (int half = 0; half < 2; ++half) {
+    if ((mask >> (kHalf * half) & 0xffff) != 0) check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half);
+  }
+  const typename Aliased<Register>::Type* values[Count];
   for (int k = 0; k < Count; ++k) values[k] = lanes<Register>(warp, op.list[k]);
   for_each_lane(mask, [&](int i) {
     for (int k = 0; k < Count; ++k) {
