@@ -54,10 +54,17 @@ Direction classify(uint64_t destination, uint64_t source) {
 }
 
 int copy_to_device(Session& session, uint64_t destination, const void* source, size_t bytes,
-                   HandleId stream) {
+                   HandleId stream, bool async) {
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == 0 || source == nullptr || beyond(destination, bytes))
     return CUDA_ERROR_INVALID_VALUE;
+  const bool capturing = program().graphs.capturing();
+  if (capturing && async) {
+    bool captured = false;
+    const int failed = capture_copy(session, const_cast<void*>(source), destination, bytes,
+                                    /*to_device=*/true, stream, &captured);
+    if (failed != CUDA_SUCCESS || captured) return failed;
+  }
   const std::span<const std::byte> all(static_cast<const std::byte*>(source), bytes);
   for (size_t offset = 0; offset < bytes; offset += rpc::kPayloadBytesMax) {
     Call call(session, Opcode::k_farcallMemcpyHtoD);
@@ -65,7 +72,8 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
     args.setDestination(destination + offset);
     args.setStream(stream);
     call.payload(all.subspan(offset, std::min(rpc::kPayloadBytesMax, bytes - offset)));
-    if (const int lost = call.post()) return lost;
+    // A capture refuses copies that aren't asynchronous, and says so at the call.
+    if (const int failed = capturing ? call.wait().result() : call.post()) return failed;
   }
   return CUDA_SUCCESS;
 }
@@ -75,6 +83,12 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == nullptr || source == 0 || beyond(source, bytes))
     return CUDA_ERROR_INVALID_VALUE;
+  if (async && program().graphs.capturing()) {
+    bool captured = false;
+    const int failed =
+        capture_copy(session, destination, source, bytes, /*to_device=*/false, stream, &captured);
+    if (failed != CUDA_SUCCESS || captured) return failed;
+  }
   Call call(session, Opcode::k_farcallMemcpyDtoH);
   auto args = call.args<schema::FarcallMemcpyDtoH>();
   args.setSource(source);
@@ -83,11 +97,13 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
   const rpc::DataSink sink{static_cast<std::byte*>(destination), bytes};
   // CUDA, too, returns from an asynchronous copy to pageable memory only when the bytes are there.
   if (async && pinned(destination)) {
-    copies_under_way.store(true, std::memory_order_relaxed);
+    note_copy_to_host();
     return call.post(sink);
   }
   return call.wait(sink).result();
 }
+
+void note_copy_to_host() { copies_under_way.store(true, std::memory_order_relaxed); }
 
 int finish_copies_to_host(Session& session) {
   if (!copies_under_way.exchange(false, std::memory_order_relaxed)) return CUDA_SUCCESS;
@@ -115,7 +131,7 @@ int copy(Session& session, Direction direction, uint64_t destination, uint64_t s
          HandleId stream, bool async) {
   switch (direction) {
     case Direction::kHostToDevice:
-      return copy_to_device(session, destination, as_bytes(source), bytes, stream);
+      return copy_to_device(session, destination, as_bytes(source), bytes, stream, async);
     case Direction::kDeviceToHost:
       return copy_to_host(session, reinterpret_cast<void*>(destination), source, bytes, stream,
                           async);
@@ -156,6 +172,13 @@ void describe(schema::FarcallMemcpyRows::Builder args, const Side& device, uint6
   args.setDepth(1);
   args.setToDevice(to_device);
   args.setStream(stream);
+}
+
+int rows_result(int result) {
+  if (result != CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) return result;
+  detail::log_not_supported("cuMemcpy2DAsync or cuMemcpy3DAsync with host memory",
+                            "in a capture only linear copies are");
+  return CUDA_ERROR_NOT_SUPPORTED;
 }
 
 }  // namespace
@@ -222,11 +245,15 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
                to_device, stream);
       if (to_device) {
         call.payload(packed);
-        if (const int lost = call.post()) return lost;
+        // A stream that captures refuses it, which must be known at the call.
+        const bool wait = program().graphs.capturing();
+        if (const int failed = wait ? call.wait().result() : call.post()) {
+          return wait ? rows_result(failed) : failed;
+        }
         continue;
       }
       const int result = call.wait({packed.data(), packed.size()}).result();
-      if (result != CUDA_SUCCESS) return result;
+      if (result != CUDA_SUCCESS) return rows_result(result);
       for (uint64_t i = 0; i < rows; ++i) {
         std::memcpy(host_row(slice, row + i), &packed[i * extent.width_bytes], extent.width_bytes);
       }

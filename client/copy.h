@@ -23,7 +23,7 @@ FARCALL_API Direction classify(uint64_t destination, uint64_t source);
 
 // `stream` is a wire id. Results are CUresults.
 FARCALL_API int copy_to_device(Session& session, uint64_t destination, const void* source,
-                               size_t bytes, rpc::HandleId stream);
+                               size_t bytes, rpc::HandleId stream, bool async);
 FARCALL_API int copy_to_host(Session& session, void* destination, uint64_t source, size_t bytes,
                              rpc::HandleId stream, bool async);
 FARCALL_API int copy_on_device(Session& session, uint64_t destination, uint64_t source,
@@ -31,6 +31,8 @@ FARCALL_API int copy_on_device(Session& session, uint64_t destination, uint64_t 
 FARCALL_API int copy(Session& session, Direction direction, uint64_t destination, uint64_t source,
                      size_t bytes, rpc::HandleId stream, bool async);
 
+// An asynchronous copy will write to host memory from now on.
+void note_copy_to_host();
 // Waits, if need be, until no asynchronous copy will write to host memory any more.
 FARCALL_API int finish_copies_to_host(Session& session);
 

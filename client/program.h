@@ -4,11 +4,13 @@
 
 #include "client/allocations.h"
 #include "client/api.h"
+#include "client/graphs.h"
 
 namespace farcall::client {
 
 struct Program {
   Allocations allocations;
+  GraphCopies graphs;
 };
 FARCALL_API Program& program();
 

@@ -118,13 +118,24 @@ void Answers::leave_reader() {
   if (successor != nullptr) futex_wake(successor, 1);
 }
 
+namespace {
+
+bool overlap(const DataSink& sink, std::span<const std::byte> memory) {
+  return sink.data < memory.data() + memory.size() && memory.data() < sink.data + sink.bytes;
+}
+
+}  // namespace
+
+bool Answers::expects_data(std::span<const std::byte> memory) {
+  const std::lock_guard guard(mutex_);
+  return std::ranges::any_of(
+      posted_, [&](const auto& posted) { return overlap(posted.second.sink, memory); });
+}
+
 void Answers::close_sinks(std::span<const std::byte> memory) {
-  const auto inside = [&](const DataSink& sink) {
-    return sink.data < memory.data() + memory.size() && memory.data() < sink.data + sink.bytes;
-  };
   std::unique_lock lock(mutex_);
   for (auto posted = posted_.begin(); posted != posted_.end();) {
-    if (!inside(posted->second.sink)) {
+    if (!overlap(posted->second.sink, memory)) {
       ++posted;
       continue;
     }

@@ -65,6 +65,8 @@ class FARCALL_API Answers final : private PayloadPlacer {
   // For a call nobody waits for; not when sinks_full().
   void expect_data(uint32_t sequence, uint16_t call, DataSink sink);
   bool sinks_full();
+  // Bytes for this memory, of a call nobody waits for, may still be to come.
+  bool expects_data(std::span<const std::byte> memory);
   // Waits until the answer is there or the session is lost.
   Reply collect(Waiter& waiter);
   // Takes what has arrived, without waiting, if nobody reads. For threads that can't send because

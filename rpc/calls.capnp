@@ -225,3 +225,63 @@ struct FarcallOccupancy {
 struct FarcallOccupancyResults {
   blocks @0 :Int32;
 }
+
+# --- Copies with host memory inside graphs -----------------------------------------------------------------------
+# The client counts out an id for each captured copy and keeps the address of the program's memory; the worker copies
+# to and from a buffer of its own (server/captured_copies.h).
+
+# A linear copy with host memory, asynchronous, while some stream captures. If it is this one: captured.
+struct FarcallCaptureCopy {
+  copy @0 :UInt64;          # not in use yet
+  device @1 :UInt64;
+  bytes @2 :UInt64;
+  toDevice @3 :Bool;
+  stream @4 :UInt64;
+}
+struct FarcallCaptureCopyResults {
+  captured @0 :Bool;        # no: copy as usual
+  gone @1 :List(UInt64);    # earlier copies that no graph has any more
+}
+
+# cuGraphInstantiateWithFlags
+struct FarcallGraphInstantiate {
+  graph @0 :UInt64;
+  exec @1 :UInt64;          # id to bind
+  flags @2 :UInt64;
+}
+struct FarcallGraphInstantiateResults {
+  copies @0 :List(UInt64);  # captured copies in the graph
+}
+
+# cuGraphExecUpdate_v2
+struct FarcallGraphExecUpdate {
+  exec @0 :UInt64;
+  graph @1 :UInt64;
+}
+struct FarcallGraphExecUpdateResults {
+  result @0 :Int32;         # CUgraphExecUpdateResult
+  errorNode @1 :UInt64;
+  errorFromNode @2 :UInt64;
+  copies @3 :List(UInt64);  # as above, if the call succeeds
+}
+
+# cuGraphLaunch
+struct FarcallGraphLaunch {
+  exec @0 :UInt64;
+  stream @1 :UInt64;
+}
+
+# Before a launch, for each copy to the device. Payload: what the program's memory holds, from `offset` on.
+struct FarcallGraphInput {
+  exec @0 :UInt64;
+  copy @1 :UInt64;
+  offset @2 :UInt64;
+}
+
+# After a launch, for each copy to the host. What it has copied comes back as kData frames of this call, as for
+# FarcallMemcpyDtoH.
+struct FarcallGraphOutput {
+  exec @0 :UInt64;
+  copy @1 :UInt64;
+  stream @2 :UInt64;        # of the launch
+}

@@ -70,6 +70,8 @@ class FARCALL_API ClientConnection {
   // Before the program may reuse memory that post(sink) named: copies to it that haven't ended
   // (they failed, or the server lies) won't write to it any more.
   void close_sinks(std::span<const std::byte> memory) { answers_.close_sinks(memory); }
+  // What post(sink) asked for may still be on its way to this memory.
+  bool expects_data(std::span<const std::byte> memory) { return answers_.expects_data(memory); }
 
  private:
   friend class CallWriter;

@@ -1,6 +1,7 @@
 #include "server/pending_copies.h"
 
 #include "server/driver_table.h"
+#include "server/relaxed_capture.h"
 
 namespace farcall::server {
 
@@ -8,7 +9,7 @@ CUresult PendingCopies::add(const Piece& piece, CUstream stream) {
   CopyEvent event;
   const CUresult result = staging_.record(stream, &event);
   if (result != CUDA_SUCCESS) {
-    staging_.release(piece.chunk);
+    give_back(piece);
     return result;
   }
   const std::lock_guard lock(mutex_);
@@ -18,6 +19,8 @@ CUresult PendingCopies::add(const Piece& piece, CUstream stream) {
 
 void PendingCopies::send_completed() {
   const std::lock_guard lock(mutex_);
+  if (streams_.empty()) return;
+  const RelaxedCapture relaxed(driver_);
   for (auto it = streams_.begin(); it != streams_.end();) {
     std::deque<Entry>& entries = it->second;
     while (!entries.empty()) {
@@ -40,6 +43,7 @@ bool PendingCopies::send_oldest() {
   }
   if (oldest == streams_.end()) return false;
   const Entry entry = oldest->second.front();
+  const RelaxedCapture relaxed(driver_);
   send_and_free(entry, driver_.cuEventSynchronize(entry.event.event));
   oldest->second.pop_front();
   if (oldest->second.empty()) streams_.erase(oldest);
@@ -56,7 +60,7 @@ void PendingCopies::forget(CUcontext context) {
   for (auto it = streams_.begin(); it != streams_.end();) {
     std::erase_if(it->second, [&](const Entry& entry) {
       if (entry.event.context != context) return false;
-      staging_.release(entry.piece.chunk);
+      give_back(entry.piece);
       return true;
     });
     it = it->second.empty() ? streams_.erase(it) : std::next(it);
@@ -71,7 +75,11 @@ void PendingCopies::send_and_free(const Entry& entry, CUresult result) {
     (void)answers_.data(piece.sequence, piece.call, piece.offset, {piece.chunk, piece.bytes});
   }
   staging_.release_event(entry.event);
-  staging_.release(piece.chunk);
+  give_back(piece);
+}
+
+void PendingCopies::give_back(const Piece& piece) {
+  if (piece.owner == nullptr) staging_.release(piece.chunk);
 }
 
 }  // namespace farcall::server

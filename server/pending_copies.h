@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "rpc/answer_writer.h"
@@ -27,8 +28,10 @@ class PendingCopies {
     uint64_t offset;  // in the destination
     std::byte* chunk;
     size_t bytes;
+    std::shared_ptr<const void> owner = nullptr;  // of a chunk that is not staging's
   };
-  // The copy to the chunk has been enqueued in `stream` by the calling thread; the chunk is ours.
+  // The copy to the chunk has been enqueued in `stream` by the calling thread; the chunk is ours,
+  // unless it has another owner, whom we keep until the bytes are sent.
   CUresult add(const Piece& piece, CUstream stream);
 
   // When it returns, the bytes of every copy that had completed are on their way to the client.
@@ -46,6 +49,7 @@ class PendingCopies {
     uint64_t age;
   };
   void send_and_free(const Entry& entry, CUresult result);
+  void give_back(const Piece& piece);
 
   const DriverTable& driver_;
   Staging& staging_;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "server/driver_table.h"
+#include "server/relaxed_capture.h"
 
 namespace farcall::server {
 
@@ -53,6 +54,7 @@ void Staging::pin(std::byte* chunk) {
     if (std::find(pinned_.begin(), pinned_.end(), chunk) != pinned_.end()) return;
     pinned_.push_back(chunk);  // also if that fails below: asking again would fail again
   }
+  const RelaxedCapture relaxed(driver_);
   const CUresult result =
       driver_.cuMemHostRegister_v2(chunk, kChunkBytes, CU_MEMHOSTREGISTER_PORTABLE);
   if (result != CUDA_SUCCESS) log::debug("staging memory is not pinned: CUresult {}", int(result));
@@ -113,6 +115,8 @@ std::byte* Staging::take_free(std::unique_lock<std::mutex>&) {
 
 // Frees the chunks whose copies are done; with `wait`, at least the oldest one.
 void Staging::reclaim(std::unique_lock<std::mutex>& lock, bool wait) {
+  if (busy_.empty()) return;
+  const RelaxedCapture relaxed(driver_);
   std::deque<Busy> still;
   while (!busy_.empty()) {
     const Busy busy = busy_.front();

@@ -27,17 +27,21 @@ constexpr const char* kShutdownSentence = "the server is shutting down";
 
 uint64_t data_of(int fd) { return uint64_t(uint32_t(fd)); }
 
-// What begins or ends a capture of a stream, which the driver ties to the thread.
-int capture_change(rpc::Opcode op) {
+// What begins or ends a capture of a stream, which the driver ties to the thread. A spoiled capture
+// ends, too.
+int capture_change(rpc::Opcode op, int result) {
   switch (op) {
     case rpc::Opcode::k_cuStreamBeginCapture_v2:
     case rpc::Opcode::k_cuStreamBeginCaptureToGraph:
     case rpc::Opcode::k_cudaStreamBeginCapture:
     case rpc::Opcode::k_cudaStreamBeginCaptureToGraph:
-      return 1;
+      return result == CUDA_SUCCESS ? 1 : 0;
     case rpc::Opcode::k_cuStreamEndCapture:
     case rpc::Opcode::k_cudaStreamEndCapture:
-      return -1;
+      return result == CUDA_SUCCESS || result == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
+                     result == CUDA_ERROR_STREAM_CAPTURE_UNJOINED
+                 ? -1
+                 : 0;
     default:
       return 0;
   }
@@ -61,6 +65,7 @@ Worker::Worker(Setup setup)
       answers_(setup_.channel),
       staging_(setup_.driver, kStagingBytesMax),
       pending_copies_(setup_.driver, staging_, answers_),
+      captured_copies_(setup_.driver, staging_, handles_),
       images_(setup_.image_store, setup_.image_store_bytes_max),
       output_(std::move(setup_.output)),
       placer_(staging_, [this] { return pending_copies_.send_oldest(); }),
@@ -319,7 +324,7 @@ void Worker::dispatch(PoolThread& self, const DispatchEntry* entry, const rpc::F
     assert(call.finished() || ended());
     // NVIDIA's runtime makes a context current when none is.
     if (entry->runtime && self.context == 0) self.context_epoch = 0;
-    const int change = call.result() == 0 ? capture_change(call.opcode()) : 0;
+    const int change = capture_change(call.opcode(), call.result());
     if (change != 0) captures_ = std::max(0, captures_ + change);  // we lead: these don't block
   }
   if (std::byte* chunk = call.take_staged_payload()) staging_.release(chunk);
@@ -344,6 +349,7 @@ CUcontext Worker::primary_context(int device) {
 
 void Worker::context_gone(CUcontext context) {
   pending_copies_.forget(context);
+  captured_copies_.forget(context);
   staging_.forget(context);
   context_epoch_.fetch_add(1, std::memory_order_release);
 }

@@ -34,6 +34,7 @@
 #include "rpc/frame.h"
 #include "rpc/handle_table.h"
 #include "server/call_context.h"
+#include "server/captured_copies.h"
 #include "server/driver_table.h"
 #include "server/image_store.h"
 #include "server/output_capture.h"
@@ -78,6 +79,7 @@ class Worker {
   ImageStore& images() { return images_; }
   Staging& staging() { return staging_; }
   PendingCopies& pending_copies() { return pending_copies_; }
+  CapturedCopies& captured_copies() { return captured_copies_; }
 
   // The context behind a primary_context_id, retained on first use; nullptr: no such device.
   CUcontext primary_context(int device);
@@ -124,6 +126,7 @@ class Worker {
   rpc::AnswerWriter answers_;
   Staging staging_;
   PendingCopies pending_copies_;
+  CapturedCopies captured_copies_;
   ImageStore images_;
   OutputCapture output_;
   StagingPlacer placer_;

@@ -111,13 +111,13 @@ int cuMemcpyAsync(Session& session, CUdeviceptr dst, CUdeviceptr src, size_t Byt
 int cuMemcpyHtoD_v2(Session& session, CUdeviceptr dstDevice, const void* srcHost, size_t ByteCount,
                     bool per_thread_default) {
   return copy_to_device(session, dstDevice, srcHost, ByteCount,
-                        default_stream(session, per_thread_default));
+                        default_stream(session, per_thread_default), false);
 }
 
 int cuMemcpyHtoDAsync_v2(Session& session, CUdeviceptr dstDevice, const void* srcHost,
                          size_t ByteCount, CUstream hStream, bool per_thread_default) {
   return copy_to_device(session, dstDevice, srcHost, ByteCount,
-                        stream_id(session, hStream, per_thread_default));
+                        stream_id(session, hStream, per_thread_default), true);
 }
 
 int cuMemcpyDtoH_v2(Session& session, void* dstHost, CUdeviceptr srcDevice, size_t ByteCount,

@@ -11,6 +11,7 @@
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/handlers.h"
+#include "server/relaxed_capture.h"
 #include "server/worker.h"
 
 namespace farcall::server::handlers {
@@ -24,12 +25,10 @@ CUstream stream_of(CallContext& call, uint64_t id) {
 }
 
 // A copy with host memory that a graph would replay later: the bytes are here now only, and the
-// destination is known now only. CUDA's error for what can't be captured.
+// destination is known now only. CUDA's error for what can't be captured; what can goes through
+// farcallCaptureCopy.
 bool captures(CallContext& call, CUstream stream) {
-  if (call.driver().cuStreamIsCapturing == nullptr) return false;
-  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  return call.driver().cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
-         status != CU_STREAM_CAPTURE_STATUS_NONE;
+  return CapturedCopies::capturing(call.driver(), stream);
 }
 
 // Calls copy(source bytes) and keeps the payload's memory until the GPU has read it.
@@ -104,6 +103,7 @@ CUresult start(CallContext& call, CUstream stream, const Piece& piece, UnderWay*
 
 CUresult complete(CallContext& call, UnderWay& piece, bool send) {
   Worker& worker = call.worker();
+  const RelaxedCapture relaxed(call.driver());  // another stream may be capturing
   const CUresult result = call.driver().cuEventSynchronize(piece.event.event);
   if (result == CUDA_SUCCESS && send) call.send_data(piece.offset, {piece.chunk, piece.bytes});
   worker.staging().release_event(piece.event);

@@ -1,0 +1,341 @@
+#include "server/captured_copies.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "server/driver_table.h"
+#include "server/relaxed_capture.h"
+
+namespace farcall::server {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+
+size_t pages(size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+
+uint64_t address_of(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+
+std::byte* allocate(const DriverTable& driver, size_t bytes) {
+  void* memory =
+      ::mmap(nullptr, pages(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (driver.cuMemHostRegister_v2 != nullptr) {
+    const RelaxedCapture relaxed(driver);
+    const CUresult result =
+        driver.cuMemHostRegister_v2(memory, pages(bytes), CU_MEMHOSTREGISTER_PORTABLE);
+    if (result != CUDA_SUCCESS)
+      log::debug("a captured copy is not pinned: CUresult {}", int(result));
+  }
+  return static_cast<std::byte*>(memory);
+}
+
+// The host side of a copy, 0: it has none. Unified memory is the host's if it is one of our
+// buffers; a graph gets no other copies with unified addresses than those between device memory.
+uint64_t host_side(CUmemorytype type, const void* host, CUdeviceptr device) {
+  if (type == CU_MEMORYTYPE_HOST) return address_of(host);
+  return type == CU_MEMORYTYPE_UNIFIED ? device : 0;
+}
+
+}  // namespace
+
+struct CapturedCopies::Released {
+  std::mutex mutex;
+  std::vector<uint64_t> ids;
+};
+
+namespace {
+
+// What a user object carries.
+struct Hook {
+  std::shared_ptr<void> released;
+  uint64_t id;  // 0: of no copy any more
+};
+
+}  // namespace
+
+CapturedCopies::CapturedCopies(const DriverTable& driver, Staging& staging,
+                               const rpc::HandleTable& handles)
+    : driver_(driver),
+      staging_(staging),
+      handles_(handles),
+      released_(std::make_shared<Released>()) {}
+
+CapturedCopies::~CapturedCopies() = default;
+
+bool CapturedCopies::capturing(const DriverTable& driver, CUstream stream) {
+  if (driver.cuStreamIsCapturing == nullptr) return false;
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  return driver.cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
+         status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+// --- Capturing
+// ------------------------------------------------------------------------------------
+
+CUresult CapturedCopies::capture(uint64_t id, CUdeviceptr device, uint64_t bytes, bool to_device,
+                                 CUstream stream, Status* broken) {
+  const std::lock_guard lock(mutex_);
+  *broken = id == 0 || copies_.contains(id) ? Status::kProtocol : Status::kOk;
+  if (*broken != Status::kOk) return CUDA_ERROR_INVALID_VALUE;
+  collect();
+  if (bytes == 0 || device == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (bytes > kCapturedBytesMax || pages(bytes) > kCapturedBytesMax - bytes_ ||
+      copies_.size() >= kCapturedCopiesMax) {
+    log::warning("no room for a captured copy of {} bytes beside {} others of {} bytes", bytes,
+                 copies_.size(), bytes_);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
+  std::byte* const buffer = allocate(driver_, bytes);
+  if (buffer == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
+  auto copy = std::make_shared<CapturedCopy>(CapturedCopy{id, to_device, bytes, buffer});
+  const CUresult result = to_device ? driver_.cuMemcpyHtoDAsync_v2(device, buffer, bytes, stream)
+                                    : driver_.cuMemcpyDtoHAsync_v2(buffer, device, bytes, stream);
+  bytes_ += pages(bytes);
+  if (result != CUDA_SUCCESS) {
+    free_buffer(*copy);
+    return result;
+  }
+  any_ = true;
+  copies_[id] = {std::move(copy), true};
+  id_of_buffer_[address_of(buffer)] = id;
+  tie_to_graph(id, stream);
+  return CUDA_SUCCESS;
+}
+
+void CapturedCopies::released(void* hook) {
+  const std::unique_ptr<Hook> mine(static_cast<Hook*>(hook));
+  if (mine->id == 0) return;
+  Released& to = *static_cast<Released*>(mine->released.get());
+  const std::lock_guard lock(to.mutex);
+  to.ids.push_back(mine->id);
+}
+
+// Fails quietly: then the buffer stays.
+void CapturedCopies::tie_to_graph(uint64_t id, CUstream stream) {
+  if (driver_.cuStreamGetCaptureInfo_v2 == nullptr || driver_.cuUserObjectCreate == nullptr ||
+      driver_.cuUserObjectRelease == nullptr || driver_.cuGraphRetainUserObject == nullptr) {
+    return;
+  }
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUgraph graph = nullptr;
+  if (driver_.cuStreamGetCaptureInfo_v2(stream, &status, nullptr, &graph, nullptr, nullptr) !=
+          CUDA_SUCCESS ||
+      graph == nullptr) {
+    return;
+  }
+  auto hook = std::make_unique<Hook>(Hook{released_, id});
+  CUuserObject object = nullptr;
+  if (driver_.cuUserObjectCreate(&object, hook.get(), &CapturedCopies::released, 1,
+                                 CU_USER_OBJECT_NO_DESTRUCTOR_SYNC) != CUDA_SUCCESS) {
+    return;
+  }
+  Hook* const carried = hook.release();
+  if (driver_.cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE) !=
+      CUDA_SUCCESS) {
+    carried->id = 0;
+    (void)driver_.cuUserObjectRelease(object, 1);
+  }
+}
+
+// --- What is in a graph
+// ---------------------------------------------------------------------------
+
+CUresult CapturedCopies::find(CUgraph graph, std::vector<CapturedCopyRef>* out) {
+  const std::lock_guard lock(mutex_);
+  out->clear();
+  if (!any_) return CUDA_SUCCESS;  // as in almost all programs
+  return walk(graph, 0, out);
+}
+
+CUresult CapturedCopies::walk(CUgraph graph, int depth, std::vector<CapturedCopyRef>* out) {
+  if (depth > kGraphDepthMax) {
+    log::warning("child graphs are more than {} deep", kGraphDepthMax);
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  if (driver_.cuGraphGetNodes == nullptr || driver_.cuGraphNodeGetType == nullptr ||
+      driver_.cuGraphChildGraphNodeGetGraph == nullptr) {
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  size_t count = 0;
+  if (const CUresult failed = driver_.cuGraphGetNodes(graph, nullptr, &count)) return failed;
+  std::vector<CUgraphNode> nodes(count);
+  if (const CUresult failed = driver_.cuGraphGetNodes(graph, nodes.data(), &count)) return failed;
+  nodes.resize(std::min(count, nodes.size()));
+  for (CUgraphNode node : nodes) {
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    if (const CUresult failed = driver_.cuGraphNodeGetType(node, &type)) return failed;
+    CUresult failed = CUDA_SUCCESS;
+    if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
+      failed = find_node(node, out);
+    } else if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
+      CUgraph child = nullptr;
+      failed = driver_.cuGraphChildGraphNodeGetGraph(node, &child);
+      if (failed == CUDA_SUCCESS) failed = walk(child, depth + 1, out);
+    }
+    if (failed != CUDA_SUCCESS) return failed;
+  }
+  return CUDA_SUCCESS;
+}
+
+// A copy with host memory that we don't know would read or write what is no program's memory.
+CUresult CapturedCopies::find_node(CUgraphNode node, std::vector<CapturedCopyRef>* out) {
+  CUDA_MEMCPY3D copy = {};
+  if (driver_.cuGraphMemcpyNodeGetParams == nullptr ||
+      driver_.cuGraphMemcpyNodeGetParams(node, &copy) != CUDA_SUCCESS) {
+    log::warning("a graph has a copy whose parameters the driver doesn't tell");
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  const uint64_t sides[] = {host_side(copy.srcMemoryType, copy.srcHost, copy.srcDevice),
+                            host_side(copy.dstMemoryType, copy.dstHost, copy.dstDevice)};
+  const CUmemorytype types[] = {copy.srcMemoryType, copy.dstMemoryType};
+  for (int i = 0; i < 2; ++i) {
+    if (sides[i] == 0) continue;
+    const auto id = id_of_buffer_.find(sides[i]);
+    const auto known = id == id_of_buffer_.end() ? copies_.end() : copies_.find(id->second);
+    if (known == copies_.end()) {
+      if (types[i] == CU_MEMORYTYPE_UNIFIED) continue;
+      log::warning("a graph has a copy with host memory that was not captured as one");
+      return CUDA_ERROR_NOT_SUPPORTED;
+    }
+    const CapturedCopyRef found = known->second.copy;
+    if (std::find(out->begin(), out->end(), found) == out->end()) out->push_back(found);
+  }
+  return CUDA_SUCCESS;
+}
+
+// --- Executable graphs
+// ----------------------------------------------------------------------------
+
+void CapturedCopies::set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef> copies) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  if (known != execs_.end()) {
+    known->second.copies = std::move(copies);  // the event still guards what was
+  } else if (!copies.empty()) {
+    execs_[exec].copies = std::move(copies);
+  }
+}
+
+bool CapturedCopies::has_copies(rpc::HandleId exec) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  return known != execs_.end() && !known->second.copies.empty();
+}
+
+CUresult CapturedCopies::note_launch(rpc::HandleId exec, CUstream stream, CUresult result) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  if (known == execs_.end()) return result;
+  Exec& launched = known->second;
+  if (result == CUDA_SUCCESS) {
+    CopyEvent event;
+    result = staging_.record(stream, &event);
+    if (result == CUDA_SUCCESS) {
+      if (launched.launch.event != nullptr) staging_.release_event(launched.launch);
+      launched.launch = event;
+    }
+  }
+  launched.last_launch = result;
+  return result;
+}
+
+CapturedCopyRef CapturedCopies::find_copy(rpc::HandleId exec, uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  if (known == execs_.end()) return nullptr;
+  for (const CapturedCopyRef& copy : known->second.copies) {
+    if (copy->id == id) return copy;
+  }
+  return nullptr;
+}
+
+CUresult CapturedCopies::last_launch(rpc::HandleId exec) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  return known == execs_.end() ? CUDA_ERROR_INVALID_HANDLE : known->second.last_launch;
+}
+
+CUresult CapturedCopies::write(const CapturedCopy& copy, size_t offset,
+                               std::span<const std::byte> bytes) {
+  std::byte* const to = copy.buffer + offset;
+  if (std::memcmp(to, bytes.data(), bytes.size()) == 0) return CUDA_SUCCESS;
+  // A graph and its clones share the buffer. Nobody else takes these events away meanwhile: writes,
+  // launches and the ends of contexts come in order, from the thread that leads.
+  std::vector<CUevent> readers;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, exec] : execs_) {
+      const auto is_it = [&](const CapturedCopyRef& other) { return other->id == copy.id; };
+      if (exec.launch.event != nullptr &&
+          std::any_of(exec.copies.begin(), exec.copies.end(), is_it)) {
+        readers.push_back(exec.launch.event);
+      }
+    }
+  }
+  const RelaxedCapture relaxed(driver_);
+  for (CUevent event : readers) {
+    if (const CUresult failed = driver_.cuEventSynchronize(event)) return failed;
+  }
+  std::memcpy(to, bytes.data(), bytes.size());
+  return CUDA_SUCCESS;
+}
+
+// --- Ends
+// -----------------------------------------------------------------------------------------
+
+void CapturedCopies::forget(CUcontext context) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, exec] : execs_) {
+    if (exec.launch.context == context) exec.launch = {};
+  }
+}
+
+std::vector<uint64_t> CapturedCopies::take_gone() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(gone_, {});
+}
+
+void CapturedCopies::collect() {
+  {
+    const std::lock_guard lock(released_->mutex);
+    for (uint64_t id : released_->ids) {
+      if (const auto entry = copies_.find(id); entry != copies_.end()) {
+        entry->second.in_use = false;
+      }
+    }
+    released_->ids.clear();
+  }
+  const RelaxedCapture relaxed(driver_);
+  std::erase_if(execs_, [this](const auto& entry) {
+    const auto& [id, exec] = entry;
+    if (handles_.find(id, rpc::HandleType::kGraphExec) != nullptr) return false;
+    if (exec.launch.event == nullptr) return true;
+    if (driver_.cuEventQuery(exec.launch.event) == CUDA_ERROR_NOT_READY) return false;
+    staging_.release_event(exec.launch);
+    return true;
+  });
+  for (auto it = copies_.begin(); it != copies_.end();) {
+    const Entry& entry = it->second;
+    // Others hold it: an executable graph, or bytes on their way to the client.
+    if (entry.in_use || entry.copy.use_count() > 1) {
+      ++it;
+      continue;
+    }
+    id_of_buffer_.erase(address_of(entry.copy->buffer));
+    free_buffer(*entry.copy);
+    gone_.push_back(it->first);
+    it = copies_.erase(it);
+  }
+}
+
+void CapturedCopies::free_buffer(const CapturedCopy& copy) {
+  const RelaxedCapture relaxed(driver_);
+  if (driver_.cuMemHostUnregister != nullptr) (void)driver_.cuMemHostUnregister(copy.buffer);
+  ::munmap(copy.buffer, pages(copy.bytes));
+  bytes_ -= pages(copy.bytes);
+}
+
+}  // namespace farcall::server
