@@ -71,6 +71,7 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
     auto args = call.args<schema::FarcallMemcpyHtoD>();
     args.setDestination(destination + offset);
     args.setStream(stream);
+    args.setOrdered(!async);
     call.payload(all.subspan(offset, std::min(rpc::kPayloadBytesMax, bytes - offset)));
     // A capture refuses copies that aren't asynchronous, and says so at the call.
     if (const int failed = capturing ? call.wait().result() : call.post()) return failed;
@@ -171,6 +172,7 @@ void describe(schema::FarcallMemcpyRows::Builder args, const Side& device, uint6
   args.setHeight(rows);
   args.setDepth(1);
   args.setToDevice(to_device);
+  args.setOrdered(to_device);  // also for asynchronous copies, which may as well be
   args.setStream(stream);
 }
 

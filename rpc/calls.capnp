@@ -93,6 +93,8 @@ struct LaunchAttribute {
 struct FarcallMemcpyHtoD {
   destination @0 :UInt64;
   stream @1 :UInt64;
+  ordered @2 :Bool;         # the program's call was a synchronous one: whatever later calls put into any stream, and
+                            # not only into this one, sees the bytes
 }
 
 # The bytes come back as kData frames of this call. Waited for, or, when nobody waits, before the answer to any
@@ -120,6 +122,7 @@ struct FarcallMemcpyRows {
   depth @9 :UInt64;
   toDevice @10 :Bool;
   stream @11 :UInt64;
+  ordered @12 :Bool;        # to the device: as in FarcallMemcpyHtoD
 }
 
 # Device to device, within one device's address space.

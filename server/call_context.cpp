@@ -11,6 +11,14 @@ const DriverTable& CallContext::driver() const { return worker_.driver(); }
 const RuntimeTable& CallContext::runtime() const { return worker_.runtime(); }
 
 void* CallContext::resolve(rpc::HandleId id, rpc::HandleType type) {
+  void* const object = look_up(id, type);
+  if (type == rpc::HandleType::kStream && valid()) {
+    worker_.ordered_copies().before_use(static_cast<CUstream>(object));
+  }
+  return object;
+}
+
+void* CallContext::look_up(rpc::HandleId id, rpc::HandleType type) {
   using rpc::HandleType;
   if (id == 0) return nullptr;
   if (type == HandleType::kStream && (id == rpc::kStreamLegacy || id == rpc::kStreamPerThread)) {
@@ -62,6 +70,7 @@ void CallContext::finish(int result) {
   result_ = result;
   if (!wants_reply()) {
     if (result != 0) worker_.keep_async_failure(frame_.call, result);
+    if (result != 0) drop_destination();
     return;
   }
   worker_.before_answer(blocking_);
@@ -70,6 +79,16 @@ void CallContext::finish(int result) {
   if (results_) results = rpc::encode(results_->builder(), flat);
   (void)worker_.answers().reply(sequence(), frame_.call, result, results, {},
                                 worker_.take_async_failure());
+}
+
+// A copy to the host that failed before it began: the client need not keep its destination.
+void CallContext::drop_destination() {
+  const rpc::Opcode op = opcode();
+  if (op != rpc::Opcode::k_farcallMemcpyDtoH && op != rpc::Opcode::k_farcallMemcpyRows &&
+      op != rpc::Opcode::k_farcallGraphOutput) {
+    return;
+  }
+  (void)worker_.answers().async_error(sequence(), worker_.take_async_failure());
 }
 
 void CallContext::refuse() {

@@ -87,6 +87,8 @@ class CallContext {
   enum class Problem : uint8_t { kNone, kHandle, kValue };
 
   void* resolve(rpc::HandleId id, rpc::HandleType type);
+  void* look_up(rpc::HandleId id, rpc::HandleType type);
+  void drop_destination();
 
   Worker& worker_;
   const rpc::Frame& frame_;

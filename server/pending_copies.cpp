@@ -67,12 +67,14 @@ void PendingCopies::forget(CUcontext context) {
   }
 }
 
-// After an error there are no bytes; the program hears of it from the call that waits.
+// After an error there are no bytes. The client hears that none will come.
 void PendingCopies::send_and_free(const Entry& entry, CUresult result) {
   const Piece& piece = entry.piece;
   if (result == CUDA_SUCCESS) {
     // A client that is gone is noticed by whoever reads from it.
     (void)answers_.data(piece.sequence, piece.call, piece.offset, {piece.chunk, piece.bytes});
+  } else {
+    (void)answers_.async_error(piece.sequence, {.call = piece.call, .result = int(result)});
   }
   staging_.release_event(entry.event);
   give_back(piece);

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/fault.h"
 #include "base/unique_fd.h"
 
 extern char** environ;
@@ -111,7 +111,8 @@ Result<pid_t> spawn_worker(const WorkerCommand& command, uint64_t session_id, in
   setup.give(connection.get(), kWorkerConnectionFd);
   setup.give(page.get(), kWorkerPageFd);
   pid_t pid = -1;
-  if (const int error = setup.start(arguments, &pid)) {
+  const bool fails = fault::hit("worker.spawn");  // as when there are no processes left
+  if (const int error = fails ? EAGAIN : setup.start(arguments, &pid)) {
     *what_failed = cannot_start(command.path, error);
     return Status::kUnsupported;
   }

@@ -65,6 +65,7 @@ Worker::Worker(Setup setup)
       answers_(setup_.channel),
       staging_(setup_.driver, kStagingBytesMax),
       pending_copies_(setup_.driver, staging_, answers_),
+      ordered_copies_(setup_.driver, staging_),
       captured_copies_(setup_.driver, staging_, handles_),
       images_(setup_.image_store, setup_.image_store_bytes_max),
       output_(std::move(setup_.output)),
@@ -349,6 +350,7 @@ CUcontext Worker::primary_context(int device) {
 
 void Worker::context_gone(CUcontext context) {
   pending_copies_.forget(context);
+  ordered_copies_.forget(context);
   captured_copies_.forget(context);
   staging_.forget(context);
   context_epoch_.fetch_add(1, std::memory_order_release);

@@ -37,6 +37,7 @@
 #include "server/captured_copies.h"
 #include "server/driver_table.h"
 #include "server/image_store.h"
+#include "server/ordered_copies.h"
 #include "server/output_capture.h"
 #include "server/pending_copies.h"
 #include "server/runtime_table.h"
@@ -79,6 +80,7 @@ class Worker {
   ImageStore& images() { return images_; }
   Staging& staging() { return staging_; }
   PendingCopies& pending_copies() { return pending_copies_; }
+  OrderedCopies& ordered_copies() { return ordered_copies_; }
   CapturedCopies& captured_copies() { return captured_copies_; }
 
   // The context behind a primary_context_id, retained on first use; nullptr: no such device.
@@ -126,6 +128,7 @@ class Worker {
   rpc::AnswerWriter answers_;
   Staging staging_;
   PendingCopies pending_copies_;
+  OrderedCopies ordered_copies_;
   CapturedCopies captured_copies_;
   ImageStore images_;
   OutputCapture output_;

@@ -32,20 +32,18 @@ bool captures(CallContext& call, CUstream stream) {
 }
 
 // Calls copy(source bytes) and keeps the payload's memory until the GPU has read it.
-int copy_payload(CallContext& call, CUstream stream,
+int copy_payload(CallContext& call, CUstream stream, bool ordered,
                  const std::function<CUresult(const void*)>& copy) {
   if (captures(call, stream)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   Staging& staging = call.worker().staging();
   std::byte* const chunk = call.take_staged_payload();
   // Small payloads lie in the receive buffer: the driver has copied them when it returns, as it
   // must from pageable memory.
-  if (chunk == nullptr) return copy(call.payload().data());
-  staging.pin(chunk);
-  const CUresult result = copy(chunk);
-  if (result == CUDA_SUCCESS) {
-    staging.release_after(chunk, stream);
-  } else {
-    staging.release(chunk);
+  if (chunk != nullptr) staging.pin(chunk);
+  CUresult result = copy(chunk != nullptr ? chunk : call.payload().data());
+  if (result == CUDA_SUCCESS && ordered) result = call.worker().ordered_copies().add(stream);
+  if (chunk != nullptr) {
+    result == CUDA_SUCCESS ? staging.release_after(chunk, stream) : staging.release(chunk);
   }
   return result;
 }
@@ -247,7 +245,7 @@ void farcallMemcpyHtoD(CallContext& call) {
   if (driver.cuMemcpyHtoDAsync_v2 == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   const CUdeviceptr destination = args.getDestination();
   const size_t bytes = call.payload().size();
-  call.finish(copy_payload(call, stream, [&](const void* source) {
+  call.finish(copy_payload(call, stream, args.getOrdered(), [&](const void* source) {
     return driver.cuMemcpyHtoDAsync_v2(destination, source, bytes, stream);
   }));
 }
@@ -338,7 +336,7 @@ void farcallMemcpyRows(CallContext& call) {
         copy_to_host(call, stream, row_pieces(driver, device, width, height, depth, stream)));
   }
 
-  call.finish(copy_payload(call, stream, [&](const void* source) {
+  call.finish(copy_payload(call, stream, args.getOrdered(), [&](const void* source) {
     CUDA_MEMCPY3D copy = {};
     copy.srcMemoryType = CU_MEMORYTYPE_HOST;
     copy.srcHost = source;

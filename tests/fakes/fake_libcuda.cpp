@@ -38,7 +38,7 @@ struct CUevent_st {
   int pending = 0;
 };
 struct CUstream_st {
-  std::deque<std::function<void()>> waiting;
+  std::deque<std::function<bool()>> waiting;  // false: not yet
   bool hangs = false;
 };
 struct CUmod_st {
@@ -125,20 +125,36 @@ CUstream_st* find_stream(CUstream stream) {
   return state().streams.contains(stream) ? stream : nullptr;
 }
 
-void run_all(CUstream_st& stream) {
+bool run(CUstream_st& stream) {
+  bool progress = false;
   while (!stream.hangs && !stream.waiting.empty()) {
-    const auto work = std::move(stream.waiting.front());
+    const auto work = stream.waiting.front();
+    if (!work()) break;
     stream.waiting.pop_front();
-    work();
+    progress = true;
+  }
+  return progress;
+}
+// One stream's progress may be what another waits for.
+void run_all() {
+  for (bool progress = true; progress;) {
+    progress = run(state().legacy);
+    for (CUstream stream : state().streams) progress |= run(*stream);
   }
   state().progress.notify_all();
 }
-CUresult enqueue(CUstream handle, std::function<void()> work) {
+CUresult enqueue_when(CUstream handle, std::function<bool()> work) {
   CUstream_st* const stream = find_stream(handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   stream->waiting.push_back(std::move(work));
-  run_all(*stream);
+  run_all();
   return CUDA_SUCCESS;
+}
+CUresult enqueue(CUstream handle, std::function<void()> work) {
+  return enqueue_when(handle, [work = std::move(work)] {
+    work();
+    return true;
+  });
 }
 bool idle(const CUstream_st& stream) { return !stream.hangs && stream.waiting.empty(); }
 
@@ -178,10 +194,7 @@ CUresult launch(const std::string& name, CUstream stream, std::vector<char> bloc
   }
   if (name == "release") {
     return enqueue(stream, [] {
-      for (CUstream other : state().streams) {
-        other->hangs = false;
-        run_all(*other);
-      }
+      for (CUstream other : state().streams) other->hangs = false;
     });
   }
   if (name == "trap") {
@@ -496,6 +509,13 @@ FAKE cuEventRecord(CUevent event, CUstream stream) {
   if (!state().events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
   ++event->pending;
   return enqueue(stream, [event] { --event->pending; });
+}
+FAKE cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+  const Lock lock(state().mutex);
+  if (const CUresult result = check()) return result;
+  if (!state().events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+  note("cuStreamWaitEvent");
+  return enqueue_when(stream, [event] { return event->pending == 0; });
 }
 FAKE cuEventQuery(CUevent event) {
   const Lock lock(state().mutex);

@@ -68,7 +68,7 @@ DaemonProcess::DaemonProcess(std::vector<std::string> arguments) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     if (!std::string_view(*variable).starts_with("FARCALL_")) variables.emplace_back(*variable);
   }
-  for (const char* name : {"FARCALL_FAKE_CUDA_INIT"}) {
+  for (const char* name : {"FARCALL_FAKE_CUDA_INIT", "FARCALL_FAULTS"}) {
     if (const char* value = ::getenv(name)) variables.push_back(std::string(name) + "=" + value);
   }
   variables.push_back("FARCALL_FAKE_CUDA_LOG=" + fake_log_path_);

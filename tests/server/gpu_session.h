@@ -39,12 +39,14 @@ class GpuSession : public Client {
     call.args<schema::FarcallMemFree>().setAddress(address);
     return call.wait().result();
   }
-  void copy_in(uint64_t to, std::span<const std::byte> bytes, rpc::HandleId stream = 0) {
+  void copy_in(uint64_t to, std::span<const std::byte> bytes, rpc::HandleId stream = 0,
+               bool ordered = false) {
     for (size_t offset = 0; offset < bytes.size(); offset += rpc::kPayloadBytesMax) {
       rpc::CallWriter call(*connection, rpc::Opcode::k_farcallMemcpyHtoD, lane);
       auto args = call.args<schema::FarcallMemcpyHtoD>();
       args.setDestination(to + offset);
       args.setStream(stream);
+      args.setOrdered(ordered);
       call.payload(bytes.subspan(offset, std::min(rpc::kPayloadBytesMax, bytes.size() - offset)));
       EXPECT_EQ(call.post(), 0);
     }

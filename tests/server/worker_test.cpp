@@ -116,6 +116,30 @@ TEST_F(WorkerTest, ACopyInAHangingStreamHoldsUpNoOther) {
   EXPECT_TRUE(late == sent);
 }
 
+TEST_F(WorkerTest, WhatASynchronousCopyBroughtIsSeenByEveryStream) {
+  const auto query_after_copy_behind_hanging_work = [&](bool ordered) {
+    GpuSession gpu(daemon);
+    const HandleId copying = gpu.create_stream(), other = gpu.create_stream();
+    const uint64_t memory = gpu.alloc(4);
+    gpu.launch(gpu.kernel("hang"), copying);
+    gpu.copy_in(memory, pattern(4), copying, ordered);
+    gpu.launch(gpu.kernel("bump"), other, memory);
+    return gpu.query(other);
+  };
+  EXPECT_EQ(query_after_copy_behind_hanging_work(true), 600) << "it waits for the copy";
+  EXPECT_EQ(query_after_copy_behind_hanging_work(false), 0) << "the copy's own stream's business";
+
+  GpuSession gpu(daemon);
+  const HandleId copying = gpu.create_stream(), other = gpu.create_stream();
+  const uint64_t memory = gpu.alloc(4);
+  const size_t before = fake_log().size();
+  gpu.copy_in(memory, pattern(4), copying, true);
+  gpu.launch(gpu.kernel("bump"), other, memory);
+  EXPECT_EQ(gpu.synchronize(other), 0);
+  EXPECT_EQ(fake_log().find("cuStreamWaitEvent", before), std::string::npos)
+      << "nobody waits for a copy that is done";
+}
+
 TEST_F(WorkerTest, RowsGoAndComeBackPacked) {
   GpuSession gpu(daemon);
   constexpr uint64_t kWidth = 700, kHeight = 300, kDepth = 11, kPitch = 1024, kSliceRows = 310;
