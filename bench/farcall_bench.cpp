@@ -92,7 +92,6 @@ void launch() {
 }
 
 // --- Calls
-// ------------------------------------------------------------------------------------------------------
 
 // A launch as an eager program issues it; the wait that keeps the queue bounded is not counted.
 void async_launch(benchmark::State& state) {
@@ -163,7 +162,6 @@ void stream_create_and_destroy(benchmark::State& state) {
 BENCHMARK(stream_create_and_destroy)->UseRealTime();
 
 // --- Bandwidth: range(0) bytes
-// -------------------------------------------------------------------------------------
 
 class Buffers {
  public:

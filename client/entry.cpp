@@ -66,7 +66,6 @@ std::string_view environment(const char* name) {
 }
 
 // --- fork()
-// -----------------------------------------------------------------------------------------
 
 void before_fork() { process().connecting.lock(); }
 void after_fork_in_parent() { process().connecting.unlock(); }
@@ -92,7 +91,6 @@ void log_fork() {
 }
 
 // --- Connecting
-// -------------------------------------------------------------------------------------
 
 // The libcudart that the program has loaded, major * 1000; 0: none.
 uint32_t loaded_runtime_version() {
@@ -219,7 +217,6 @@ Session* connect_once(int* error) noexcept {
 }
 
 // --- Threads
-// ----------------------------------------------------------------------------------------
 
 // States of threads that have ended, with their lane: the next thread goes on with it, so that a
 // program that starts a thread for every task doesn't use up lanes on the server.
@@ -278,7 +275,6 @@ __attribute__((noinline)) ThreadState& start_thread() {
 }
 
 // --- The beginning and the end
-// ------------------------------------------------------------------------
 
 // Calls are counted from the first one on, though most of the environment is read at the connect.
 __attribute__((constructor)) void library_loaded() {

@@ -63,7 +63,6 @@ bool has_copies(HandleId exec) { return graphs().of(exec) != nullptr; }
 }  // namespace
 
 // --- GraphCopies
-// ----------------------------------------------------------------------------------
 
 void GraphCopies::add(const HostCopy& copy) {
   const std::lock_guard lock(mutex_);
@@ -101,7 +100,6 @@ void GraphCopies::set(HandleId exec, std::shared_ptr<const ExecCopies> copies) {
 }
 
 // --- Capturing
-// ------------------------------------------------------------------------------------
 
 int capture_copy(Session& session, void* memory, uint64_t device, size_t bytes, bool to_device,
                  HandleId stream, bool* captured) {
@@ -189,7 +187,6 @@ int end_capture(Session& session, HandleId stream, CUgraph* graph) {
 }
 
 // --- Executable graphs
-// ----------------------------------------------------------------------------
 
 namespace {
 
@@ -302,7 +299,6 @@ int set_child_graph(Session& session, CUgraphExec exec, CUgraphNode node, CUgrap
 }
 
 // --- Launching
-// ------------------------------------------------------------------------------------
 
 namespace {
 

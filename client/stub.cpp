@@ -21,7 +21,6 @@ using rpc::HandleId;
 using rpc::Opcode;
 
 // --- Around a body
-// ----------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -70,7 +69,6 @@ void log_not_supported(const char* name, const char* reason) noexcept {
 }  // namespace detail
 
 // --- CachedCall
-// -------------------------------------------------------------------------------------
 
 CachedCall::CachedCall(Session& session, Opcode op) : session_(session), op_(op) {}
 
@@ -106,7 +104,6 @@ rpc::Reply CachedCall::wait() {
 }
 
 // --- Streams
-// ----------------------------------------------------------------------------------------
 
 namespace {
 

@@ -61,7 +61,6 @@ void Answers::unlink(Waiter& waiter) {
 }
 
 // --- Waiting
-// --------------------------------------------------------------------------------------
 
 Reply Answers::collect(Waiter& waiter) {
   std::unique_lock lock(mutex_);
@@ -156,7 +155,6 @@ void Answers::close_sinks(std::span<const std::byte> memory) {
 }
 
 // --- Reading: whoever has the reader's role
-// ---------------------------------------------------------
 
 void Answers::read_until_answered(const Waiter& mine) {
   reading_for_ = &mine;
@@ -288,7 +286,6 @@ void Answers::handle_data(const Frame& frame) {
 }
 
 // --- Failing
-// ----------------------------------------------------------------------------------------
 
 void Answers::note_async_error(uint16_t call, int result) {
   log::debug("{} failed with {} after it had returned", name_of(call), result);

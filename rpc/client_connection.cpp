@@ -38,7 +38,6 @@ void count(std::atomic<uint64_t>& counter) {
 }  // namespace
 
 // --- ClientConnection
-// -------------------------------------------------------------------------------
 
 ClientConnection::ClientConnection(std::unique_ptr<transport::Channel> channel,
                                    const ConnectionOptions& options)
@@ -111,7 +110,6 @@ ConnectionStats ClientConnection::stats() const {
 }
 
 // --- CallWriter
-// -------------------------------------------------------------------------------------
 
 namespace {
 

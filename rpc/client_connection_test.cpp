@@ -109,7 +109,6 @@ int copy_in(ClientConnection& connection, std::span<const std::byte> bytes) {
 }
 
 // --- Order, counts, bytes
-// ---------------------------------------------------------------------------
 
 TEST(ClientConnection, TenThousandPostsAndAWaitAreOneRoundTripAndFewSends) {
   uint64_t expected = 1;
@@ -239,7 +238,6 @@ TEST(ClientConnection, ACallThatIsTakenBackLeavesNoTrace) {
 }
 
 // --- Sizes
-// ------------------------------------------------------------------------------------------
 
 class PayloadSizes : public ::testing::TestWithParam<size_t> {};
 
@@ -315,7 +313,6 @@ TEST(ClientConnection, ArgumentsBeyondTheLimitAreAnInvalidValueOfThatCallOnly) {
 }
 
 // --- Answers
-// ----------------------------------------------------------------------------------------
 
 TEST(ClientConnection, ResultsAndPayloadsOfAReplyBelongToItsReader) {
   const auto payload = testing::pattern(70'000);
@@ -483,7 +480,6 @@ TEST(ClientConnection, AsynchronousFailuresComeWithTheNextWaitAndOnlyOnce) {
 }
 
 // --- Back-pressure
-// ----------------------------------------------------------------------------------
 
 TEST(ClientConnection, DoesntHangWhenBothSidesOnlySend) {
   // The server sends far more than the sockets hold before it reads on, and the client posts far
@@ -535,7 +531,6 @@ TEST(ClientConnection, AServerThatDoesntReadStopsTheClientAtABoundedAmount) {
 }
 
 // --- The end
-// ----------------------------------------------------------------------------------------
 
 TEST(ClientConnection, SaysGoodbyeAfterEverythingElse) {
   std::atomic<int> calls{0};
@@ -618,7 +613,6 @@ TEST(ClientConnection, AServerThatIsGoneEndsThePostsToo) {
 }
 
 // --- Hostile servers
-// --------------------------------------------------------------------------------
 
 struct Hostile {
   const char* name;

@@ -52,7 +52,6 @@ MessageView hello_view(std::span<const capnp::word> words) {
 std::string_view farcall_version() { return FARCALL_VERSION; }
 
 // --- Receiving
-// ------------------------------------------------------------------------------------
 
 Status HelloReceiver::poll(transport::Channel& channel) {
   return advance([&](std::span<std::byte> into) -> Result<size_t> {
@@ -124,7 +123,6 @@ Status HelloReceiver::check_preamble() {
 }
 
 // --- Client
-// ---------------------------------------------------------------------------------------
 
 schema::Accepted::Reader HelloAnswer::reader() {
   return decoder_->root<schema::HelloReply>().getAccepted();
@@ -178,7 +176,6 @@ HelloAnswer say_hello(transport::Channel& channel, const FillHello& fill, Deadli
 }
 
 // --- Server
-// ---------------------------------------------------------------------------------------
 
 Result<ClientFacts> read_hello(std::span<const capnp::word> words) {
   try {

@@ -70,7 +70,6 @@ class HelloReceiver {
 };
 
 // --- Client
-// ---------------------------------------------------------------------------------------
 
 // Fields that are left alone say what this build is.
 using FillHello = std::function<void(schema::Hello::Builder)>;
@@ -96,7 +95,6 @@ class HelloAnswer {
 HelloAnswer say_hello(transport::Channel& channel, const FillHello& fill, Deadline deadline);
 
 // --- Server
-// ---------------------------------------------------------------------------------------
 
 // What a daemon or worker wants to know of a hello before it looks at policies; untrusted text is
 // cut to length and cleaned of control characters, for logs.

@@ -177,7 +177,6 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
 };
 
 // --- A listener and its place in the event loop
-// ---------------------------------------------------
 
 class Acceptor::Door : public std::enable_shared_from_this<Door> {
  public:
@@ -214,7 +213,6 @@ class Acceptor::Door : public std::enable_shared_from_this<Door> {
 };
 
 // --- The acceptor
-// ---------------------------------------------------------------------------------
 
 Acceptor::Acceptor(asio::io_context& io, Limits limits, OnArrival on_arrival)
     : io_(io),

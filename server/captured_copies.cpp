@@ -73,7 +73,6 @@ bool CapturedCopies::capturing(const DriverTable& driver, CUstream stream) {
 }
 
 // --- Capturing
-// ------------------------------------------------------------------------------------
 
 CUresult CapturedCopies::capture(uint64_t id, CUdeviceptr device, uint64_t bytes, bool to_device,
                                  CUstream stream, Status* broken) {
@@ -141,7 +140,6 @@ void CapturedCopies::tie_to_graph(uint64_t id, CUstream stream) {
 }
 
 // --- What is in a graph
-// ---------------------------------------------------------------------------
 
 CUresult CapturedCopies::find(CUgraph graph, std::vector<CapturedCopyRef>* out) {
   const std::lock_guard lock(mutex_);
@@ -207,7 +205,6 @@ CUresult CapturedCopies::find_node(CUgraphNode node, std::vector<CapturedCopyRef
 }
 
 // --- Executable graphs
-// ----------------------------------------------------------------------------
 
 void CapturedCopies::set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef> copies) {
   const std::lock_guard lock(mutex_);
@@ -284,7 +281,6 @@ CUresult CapturedCopies::write(const CapturedCopy& copy, size_t offset,
 }
 
 // --- Ends
-// -----------------------------------------------------------------------------------------
 
 void CapturedCopies::forget(CUcontext context) {
   const std::lock_guard lock(mutex_);

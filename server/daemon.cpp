@@ -75,7 +75,6 @@ void Daemon::run() {
 }
 
 // --- Clients
-// ------------------------------------------------------------------------------------------
 
 std::optional<rpc::Refusal> Daemon::Parts::admit(Arrival& arrival) {
   sessions.reap();  // a place that has just become free counts
@@ -110,7 +109,6 @@ std::optional<rpc::Refusal> Daemon::Parts::admit(Arrival& arrival) {
 }
 
 // --- The end
-// ------------------------------------------------------------------------------------------
 
 void Daemon::Parts::await_signals() {
   signals.async_wait([this](const asio::error_code& error, int signal) {

@@ -77,7 +77,6 @@ bool parse(int argc, char** argv, WorkerOptions* options, int* exit_code) {
 }
 
 // --- 1. Life and rights
-// -------------------------------------------------------------------------------
 
 // False: the daemon is gone already.
 bool die_with(pid_t daemon) {
@@ -105,7 +104,6 @@ UniqueFd terminate_as_fd() {
 }
 
 // --- 2. and 3. From the hello to the first call
-// ---------------------------------------------------------
 
 int probe(const WorkerOptions& options) {
   const CudaLibraries cuda(options.cuda);
@@ -129,7 +127,6 @@ bool greet(transport::Channel& channel, const WorkerOptions& options, const Cuda
 }
 
 // --- 5. The end
-// -----------------------------------------------------------------------------------------
 
 // Waits until the client has closed: its unread bytes would reset the connection, and with it the
 // sentence on its way.

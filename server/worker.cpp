@@ -85,7 +85,6 @@ Worker::~Worker() {
 }
 
 // --- The watcher
-// ----------------------------------------------------------------------------------
 
 SessionEnd Worker::run() {
   const auto watch = [&](int fd, uint32_t events) {
@@ -167,7 +166,6 @@ void Worker::end_of_stream(Status status) {
 }
 
 // --- The pool and its leader
-// ------------------------------------------------------------------------
 
 void Worker::promote() {
   const std::lock_guard lock(pool_mutex_);
@@ -280,7 +278,6 @@ bool Worker::take_lead_back() {
 }
 
 // --- Calls
-// --------------------------------------------------------------------------------------------
 
 void Worker::enter_context(PoolThread& self, rpc::HandleId id) {
   const uint64_t epoch = context_epoch_.load(std::memory_order_acquire);

@@ -29,7 +29,6 @@ void make_current(Session& session, HandleId context) {
 }  // namespace
 
 // --- Primary contexts
-// ---------------------------------------------------------------------------------------
 
 int cuDevicePrimaryCtxRetain(Session& session, CUcontext* pctx, CUdevice dev) {
   if (!known_device(session, dev)) return CUDA_ERROR_INVALID_DEVICE;
@@ -70,7 +69,6 @@ int cuDevicePrimaryCtxGetState(Session& session, CUdevice dev, unsigned int* fla
 }
 
 // --- Current context
-// ----------------------------------------------------------------------------------------
 
 CUresult cuCtxGetCurrent(CUcontext* pctx) {
   if (pctx == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -149,7 +147,6 @@ int cuCtxGetId(Session& session, CUcontext ctx, unsigned long long* ctxId) {
 }
 
 // --- Created contexts
-// ---------------------------------------------------------------------------------------
 
 int cuCtxCreate_v2(Session& session, CUcontext* pctx, unsigned int flags, CUdevice dev) {
   if (pctx == nullptr) return CUDA_ERROR_INVALID_VALUE;

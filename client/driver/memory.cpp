@@ -22,7 +22,6 @@ uint64_t address_of(const void* pointer) { return reinterpret_cast<uint64_t>(poi
 }  // namespace
 
 // --- Device memory
-// ------------------------------------------------------------------------------------------
 
 int cuMemAlloc_v2(Session& session, CUdeviceptr* dptr, size_t bytesize) {
   if (dptr == nullptr || bytesize == 0) return CUDA_ERROR_INVALID_VALUE;
@@ -58,7 +57,6 @@ int cuMemGetAddressRange_v2(Session&, CUdeviceptr* pbase, size_t* psize, CUdevic
 }
 
 // --- Host memory
-// --------------------------------------------------------------------------------------------
 
 int cuMemHostAlloc(Session& session, void** pp, size_t bytesize, unsigned int Flags) {
   return allocate_host(session, pp, bytesize, Flags);
@@ -85,7 +83,6 @@ int cuMemHostGetFlags(Session&, unsigned int* pFlags, void* p) {
 }
 
 // --- Copies
-// -------------------------------------------------------------------------------------------------
 // The forms without a stream are ordered on the default stream: the legacy one, or this thread's.
 
 namespace {
@@ -247,7 +244,6 @@ int cuMemcpy3DAsync_v2(Session& session, const CUDA_MEMCPY3D* pCopy, CUstream hS
 }
 
 // --- Pointers
-// -----------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -70,7 +70,6 @@ int kernel_name(const Kernel* kernel, const char** name) {
 }  // namespace
 
 // --- Modules
-// ------------------------------------------------------------------------------------------------
 
 int cuModuleLoadData(Session& session, CUmodule* module, const void* image) {
   return load(session, image, {}, module);
@@ -199,7 +198,6 @@ int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int 
 }
 
 // --- Kernels and functions
-// ------------------------------------------------------------------------------------
 
 // Calls that take a function accept a kernel, here as in the driver, so the kernel's handle serves
 // as both.

@@ -29,7 +29,6 @@ int attribute_or(const DeviceInfo& info, int id, int otherwise) {
 }  // namespace
 
 // --- Errors
-// -------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetLastError() {
   ThreadState& thread = thread_state();
@@ -51,14 +50,12 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 
 // --- Values that need no device
-// ---------------------------------------------------------------------------
 
 cudaChannelFormatDesc cudaCreateChannelDesc(int x, int y, int z, int w, cudaChannelFormatKind f) {
   return {x, y, z, w, f};
 }
 
 // --- Versions
-// -----------------------------------------------------------------------------------------------
 
 int cudaDriverGetVersion(Session& session, int* driverVersion) {
   if (driverVersion == nullptr) return cudaErrorInvalidValue;
@@ -73,7 +70,6 @@ cudaError_t cudaRuntimeGetVersion(int* runtimeVersion) {
 }
 
 // --- Devices
-// ------------------------------------------------------------------------------------------------
 
 int cudaGetDeviceCount(Session& session, int* count) {
   if (count == nullptr) return cudaErrorInvalidValue;
@@ -165,7 +161,6 @@ int cudaDeviceReset(Session& session) {
 }
 
 // --- The driver beneath
-// -------------------------------------------------------------------------------------
 
 int cudaGetDriverEntryPointByVersion(Session&, const char* symbol, void** funcPtr,
                                      unsigned int cudaVersion, unsigned long long flags,

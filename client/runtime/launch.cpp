@@ -81,7 +81,6 @@ int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, cons
 }
 
 // --- Attributes
-// ---------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -224,7 +223,6 @@ int cudaFuncGetParamInfo(Session& session, const void* func, size_t paramIndex, 
 }  // namespace farcall::client::runtime
 
 // --- Called by nvcc's host code around <<<...>>>; declared in crt/host_runtime.h
-// --------------------------------
 
 using namespace farcall::client;  // NOLINT(google-build-using-namespace): exported C names follow
 

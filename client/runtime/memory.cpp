@@ -69,7 +69,6 @@ int copy_pitched(Session& session, void* dst, size_t dpitch, const void* src, si
 }  // namespace
 
 // --- Allocation
-// ---------------------------------------------------------------------------------------------
 
 int cudaMalloc(Session& session, void** devPtr, size_t size) {
   if (devPtr == nullptr) return cudaErrorInvalidValue;
@@ -150,7 +149,6 @@ int cudaPointerGetAttributes(Session&, cudaPointerAttributes* attributes, const 
 }
 
 // --- Copies
-// -------------------------------------------------------------------------------------------------
 
 int cudaMemcpy(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind,
                bool per_thread_default) {

@@ -179,7 +179,6 @@ void unregister(FatBinary* fat_binary) {
 }  // namespace farcall::client::runtime
 
 // --- Called by nvcc's host code; declared in crt/host_runtime.h
-// --------------------------------------------------
 
 using namespace farcall::client::runtime;  // NOLINT(google-build-using-namespace): exported C names
                                            // follow

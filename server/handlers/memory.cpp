@@ -135,7 +135,6 @@ int copy_to_host(CallContext& call, CUstream stream, const Pieces& pieces) {
 }
 
 // --- Rows
-// -----------------------------------------------------------------------------------------------
 
 // The device's side of a row copy, from the start of a block on.
 struct RowSide {
@@ -235,7 +234,6 @@ std::optional<uint64_t> product(uint64_t a, uint64_t b, uint64_t c) {
 }  // namespace
 
 // --- Linear memory
-// ------------------------------------------------------------------------------------------
 
 void farcallMemcpyHtoD(CallContext& call) {
   const auto args = call.args<schema::FarcallMemcpyHtoD>();
@@ -312,7 +310,6 @@ void farcallMemFree(CallContext& call) {
 }
 
 // --- Rows
-// ----------------------------------------------------------------------------------------------------
 
 void farcallMemcpyRows(CallContext& call) {
   const auto args = call.args<schema::FarcallMemcpyRows>();

@@ -267,7 +267,6 @@ CUresult get_function(CUfunc_st** out, CUmodule module, const char* name) {
 }  // namespace
 
 // --- Devices and contexts
-// ---------------------------------------------------------------------------------
 
 FAKE cuInit(unsigned) {
   const char* failure = std::getenv("FARCALL_FAKE_CUDA_INIT");
@@ -371,7 +370,6 @@ FAKE cuCtxSynchronize() {
 }
 
 // --- Memory
-// -------------------------------------------------------------------------------------------------
 
 FAKE cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   const Lock lock(state().mutex);
@@ -456,7 +454,6 @@ FAKE cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D* copy, CUstream stream) {
 }
 
 // --- Streams and events
-// ----------------------------------------------------------------------------------------
 
 FAKE cuStreamCreate(CUstream* stream, unsigned) {
   const Lock lock(state().mutex);
@@ -531,7 +528,6 @@ FAKE cuEventSynchronize(CUevent event) {
 }
 
 // --- Code
-// --------------------------------------------------------------------------------------------------------
 
 FAKE cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count, CUjit_option* names,
                         void** values) {

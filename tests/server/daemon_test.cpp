@@ -86,7 +86,6 @@ void expect_works(const DaemonProcess& daemon) {
 }
 
 // --- At start
-// ---------------------------------------------------------------------------------------
 
 TEST(DaemonStart, WithoutADriverSaysHowToGoOn) {
   DaemonProcess daemon({"--driver", "/nonexistent/libcuda.so.1"});
@@ -128,7 +127,6 @@ TEST(DaemonStart, AnAddressInUseIsNamed) {
 }
 
 // --- The first bytes
-// ----------------------------------------------------------------------------------
 
 class FirstBytes : public ::testing::Test {
  protected:
@@ -208,7 +206,6 @@ TEST(DaemonLimits, OneConnectionTooManyWithoutAHelloPushesOutTheOldest) {
 }
 
 // --- Many clients
-// -----------------------------------------------------------------------------------------
 
 TEST(DaemonLimits, AFullServerSaysSoAndHasRoomAgainWhenAClientLeaves) {
   DaemonProcess daemon({"--max-clients", "3"});
@@ -315,7 +312,6 @@ TEST(DaemonLimits, AWorkerThatVanishedFromTheDiskIsTold) {
 }
 
 // --- Signals
-// --------------------------------------------------------------------------------------------------
 
 TEST(DaemonEnd, SigtermLetsClientsFinishAndAcceptsNoNewOnes) {
   for (const int signal : {SIGTERM, SIGINT}) {

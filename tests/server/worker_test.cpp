@@ -44,7 +44,6 @@ class WorkerTest : public ::testing::Test {
 };
 
 // --- Copies
-// -------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, BytesComeBackAsTheyWentForAllSizes) {
   GpuSession gpu(daemon);
@@ -177,7 +176,6 @@ TEST_F(WorkerTest, RowsGoAndComeBackPacked) {
 }
 
 // --- Order and waiting
-// ----------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, AWaitHoldsUpNoOtherThread) {
   GpuSession gpu(daemon);
@@ -296,7 +294,6 @@ TEST_F(WorkerTest, OutputOfKernelsComesBeforeTheAnswerThatEndsTheWait) {
 }
 
 // --- Errors are data
-// --------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, TheFirstAsynchronousFailureComesWithTheNextAnswer) {
   GpuSession gpu(daemon);
@@ -362,7 +359,6 @@ TEST_F(WorkerTest, NvidiasRuntimeIsLoadedForTheClientsMajorVersion) {
 }
 
 // --- Broken clients
-// -----------------------------------------------------------------------------------------
 
 class BrokenClientTest : public WorkerTest {
  protected:
@@ -446,7 +442,6 @@ TEST_F(BrokenClientTest, ASecondObjectUnderALiveIdEndsTheSession) {
 }
 
 // --- Code
-// -----------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, ErrorsInPtxComeBackWithTheCompilersLog) {
   GpuSession gpu(daemon);
@@ -584,7 +579,6 @@ TEST_F(ImageTest, AnUploadWithAnotherHashIsRefused) {
 }
 
 // --- Ends
-// -------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, AGoodbyeEndsTheSession) {
   {
