@@ -263,6 +263,22 @@ TEST(Peers, SeeEachOthersMemoryWhenEnabled) {
   ASSERT_EQ(cuMemcpyDtoH(&value, there, 4), CUDA_SUCCESS);
   EXPECT_EQ(value, 11u);
   ASSERT_EQ(cuCtxDisablePeerAccess(second), CUDA_SUCCESS);
+  // A pool is shared by itself.
+  CUmemoryPool pool;
+  CUdeviceptr pooled;
+  ASSERT_EQ(cuDeviceGetDefaultMemPool(&pool, 1), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemAllocFromPoolAsync(&pooled, 4, pool, nullptr), CUDA_SUCCESS);
+  CUmemAccessDesc access = {};
+  access.location = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+  access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  ASSERT_EQ(cuMemPoolSetAccess(pool, &access, 1), CUDA_SUCCESS);
+  CUmemAccess_flags flags;
+  EXPECT_EQ(cuMemPoolGetAccess(&flags, pool, &access.location), CUDA_SUCCESS);
+  EXPECT_EQ(flags, CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+  void* pooled_params[] = {&pooled, &value};
+  ASSERT_EQ(cuLaunchKernel(store, 1, 1, 1, 1, 1, 1, 0, nullptr, pooled_params, nullptr),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSynchronize(), CUDA_SUCCESS);
   ASSERT_EQ(cuLaunchKernel(store, 1, 1, 1, 1, 1, 1, 0, nullptr, params, nullptr), CUDA_SUCCESS);
   EXPECT_EQ(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
 }

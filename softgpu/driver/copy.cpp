@@ -180,7 +180,7 @@ CUDA_MEMCPY3D as_3d(const CUDA_MEMCPY2D& flat) {
   return shape;
 }
 
-CUresult copy_async(CUstream handle, const CUDA_MEMCPY3D& shape) {
+CUresult copy_async(CUstream handle, const CUDA_MEMCPY3D& shape, SourceRead read) {
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
   Copy copy;
@@ -190,7 +190,7 @@ CUresult copy_async(CUstream handle, const CUDA_MEMCPY3D& shape) {
     return stream->context().submit(*stream, std::move(copy.work), describe);
   }
   bool wait = copy.target_pageable;
-  if (copy.source_pageable && !wait) {
+  if (copy.source_pageable && !wait && read == SourceRead::kBeforeReturn) {
     if (copy.work.bytes() <= kStagedMax) {
       copy.work.stage();
     } else {

@@ -21,9 +21,13 @@ CUDA_MEMCPY3D linear_copy(CUmemorytype target_type, uint64_t target, CUmemorytyp
                           uint64_t source, size_t bytes);
 CUDA_MEMCPY3D as_3d(const CUDA_MEMCPY2D& shape);
 
-// With CUDA's rules of when to return: an asynchronous copy has read pageable memory, or has
-// written it, before.
-CUresult copy_async(CUstream stream, const CUDA_MEMCPY3D& shape);
+// When pageable memory is read. It is written before the call returns.
+enum class SourceRead : uint8_t {
+  kBeforeReturn,   // so that the program may change it then: cuMemcpyAsync and its kin
+  kInStreamOrder,  // the program leaves it alone until then: batches may ask for it
+};
+CUresult copy_async(CUstream stream, const CUDA_MEMCPY3D& shape,
+                    SourceRead read = SourceRead::kBeforeReturn);
 CUresult copy_sync(const CUDA_MEMCPY3D& shape);
 
 }  // namespace farcall::softgpu

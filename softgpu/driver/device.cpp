@@ -69,6 +69,13 @@ void Device::set_pool(std::shared_ptr<Pool> pool) {
   pool_ = pool != nullptr ? std::move(pool) : default_pool_;
 }
 
+void Device::graph_memory_changes(int64_t bytes) {
+  const uint64_t now = graph_memory += static_cast<uint64_t>(bytes);
+  uint64_t high = graph_memory_high;
+  while (now > high && !graph_memory_high.compare_exchange_weak(high, now)) {
+  }
+}
+
 // ------------------------------------------------------------------ who there is
 
 CUresult api::cuDeviceGetCount(int* count) {

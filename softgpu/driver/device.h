@@ -2,6 +2,7 @@
 // context.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -54,6 +55,10 @@ class Device {
   const std::shared_ptr<Pool>& default_pool();
   std::shared_ptr<Pool> pool();
   void set_pool(std::shared_ptr<Pool> pool);
+
+  // Bytes of allocation nodes of graphs, now and at most.
+  void graph_memory_changes(int64_t bytes);
+  std::atomic<uint64_t> graph_memory = 0, graph_memory_high = 0;
 
   // INVALID_VALUE: no such attribute.
   CUresult attribute(CUdevice_attribute attribute, int* value) const;

@@ -32,11 +32,15 @@ CUresult GraphMemory::create(Context& context, size_t bytes, std::shared_ptr<Gra
   region.context = &context;
   const uint64_t address = context.device().memory.allocate_region(bytes, region);
   if (address == 0) return CUDA_ERROR_OUT_OF_MEMORY;
-  out->reset(new GraphMemory(context.device(), address));
+  out->reset(new GraphMemory(context.device(), address, bytes));
+  context.device().graph_memory_changes(static_cast<int64_t>(bytes));
   return CUDA_SUCCESS;
 }
 
-GraphMemory::~GraphMemory() { device_.memory.free_region(address_); }
+GraphMemory::~GraphMemory() {
+  device_.memory.free_region(address_);
+  device_.graph_memory_changes(-static_cast<int64_t>(bytes_));
+}
 
 void UserObject::retain(unsigned count) {
   std::lock_guard lock(mutex_);

@@ -23,9 +23,11 @@ class GraphMemory {
   uint64_t address() const { return address_; }
 
  private:
-  GraphMemory(Device& device, uint64_t address) : device_(device), address_(address) {}
+  GraphMemory(Device& device, uint64_t address, size_t bytes)
+      : device_(device), address_(address), bytes_(bytes) {}
   Device& device_;
   const uint64_t address_;
+  const size_t bytes_;
 };
 
 // What a node is, apart from its place. Beside the work there is what the program said, to be asked

@@ -1,4 +1,6 @@
 // cuGraph*: graphs as a whole, their edges, executable graphs, user objects.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -7,6 +9,7 @@
 #include "softgpu/driver/graph.h"
 #include "softgpu/driver/graph_exec.h"
 #include "softgpu/driver/graph_nodes.h"
+#include "softgpu/driver/module.h"
 #include "softgpu/driver/stream.h"
 
 namespace farcall::softgpu {
@@ -41,6 +44,34 @@ std::vector<CUgraphNode> dependents(const GraphNode& node) {
     }
   }
   return list;
+}
+
+// "kernel add", "memcpy 4 bytes", "host function".
+std::string describe(const NodeContent& content) {
+  switch (content.type) {
+    case CU_GRAPH_NODE_TYPE_KERNEL:
+      return "kernel " + std::get<KernelWork>(content.work).function->info().name;
+    case CU_GRAPH_NODE_TYPE_MEMCPY:
+      return fmt::format("memcpy {} bytes", std::get<CopyWork>(content.work).bytes());
+    case CU_GRAPH_NODE_TYPE_MEMSET:
+      return fmt::format("memset {:#x}", content.memset.value);
+    case CU_GRAPH_NODE_TYPE_HOST:
+      return "host function";
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+      return "graph";
+    case CU_GRAPH_NODE_TYPE_EMPTY:
+      return "empty";
+    case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
+      return "wait for an event";
+    case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
+      return "record an event";
+    case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
+      return fmt::format("allocate {} bytes", content.allocation.bytesize);
+    case CU_GRAPH_NODE_TYPE_MEM_FREE:
+      return "free";
+    default:
+      return fmt::format("type {}", static_cast<int>(content.type));
+  }
 }
 
 void clear_edge_data(CUgraphEdgeData* data, size_t count) {
@@ -123,6 +154,28 @@ CUresult api::cuGraphGetRootNodes(CUgraph handle, CUgraphNode* out, size_t* coun
     if (node->after.empty()) list.push_back(node->handle);
   }
   return give_list(list, out, count);
+}
+
+// For Graphviz: nodes with what they are, edges as arrows. Flags ask for more than that, which is
+// not there.
+CUresult api::cuGraphDebugDotPrint(CUgraph handle, const char* path, unsigned) {
+  GraphRef graph;
+  if (CUresult error = find_graph(handle, &graph)) return error;
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::FILE* file = std::fopen(path, "w");
+  if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
+  std::lock_guard lock(graph->mutex);
+  std::fprintf(file, "digraph graph_%p {\n", static_cast<void*>(handle));
+  for (const GraphNodeRef& node : graph->nodes()) {
+    std::fprintf(file, "  \"%p\" [label=\"%s\"];\n", static_cast<void*>(node->handle),
+                 describe(node->content).c_str());
+    for (const GraphNode* dependency : node->after) {
+      std::fprintf(file, "  \"%p\" -> \"%p\";\n", static_cast<void*>(dependency->handle),
+                   static_cast<void*>(node->handle));
+    }
+  }
+  std::fprintf(file, "}\n");
+  return std::fclose(file) == 0 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
 }
 
 // ------------------------------------------------------------------ edges

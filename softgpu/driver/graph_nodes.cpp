@@ -497,4 +497,40 @@ CUresult api::cuGraphMemFreeNodeGetParams(CUgraphNode handle, CUdeviceptr* out) 
                    [out](GraphNode& node) { *out = node.content.freed; });
 }
 
+// What graphs have reserved is what they use.
+CUresult api::cuDeviceGetGraphMemAttribute(CUdevice ordinal, CUgraphMem_attribute attribute,
+                                           void* value) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  switch (attribute) {
+    case CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT:
+    case CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT:
+      *static_cast<cuuint64_t*>(value) = device->graph_memory;
+      return CUDA_SUCCESS;
+    case CU_GRAPH_MEM_ATTR_USED_MEM_HIGH:
+    case CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH:
+      *static_cast<cuuint64_t*>(value) = device->graph_memory_high;
+      return CUDA_SUCCESS;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
+  }
+}
+CUresult api::cuDeviceSetGraphMemAttribute(CUdevice ordinal, CUgraphMem_attribute attribute,
+                                           void* value) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  const bool high = attribute == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH ||
+                    attribute == CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH;
+  if (!high || value == nullptr || *static_cast<cuuint64_t*>(value) != 0) {
+    return CUDA_ERROR_INVALID_VALUE;  // it can only be reset
+  }
+  device->graph_memory_high = device->graph_memory.load();
+  return CUDA_SUCCESS;
+}
+CUresult api::cuDeviceGraphMemTrim(CUdevice ordinal) {
+  Device* device;
+  return find_device(ordinal, &device);
+}
+
 }  // namespace farcall::softgpu

@@ -1,4 +1,8 @@
 // Graphs: captured from streams, built by hand, launched again and again, changed.
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
 #include "softgpu/driver/test_driver.h"
 
 namespace farcall::softgpu {
@@ -367,7 +371,16 @@ TEST_F(GraphTest, MemoryOfAGraphLivesAsLongAsTheGraph) {
   ASSERT_EQ(cuGraphDestroy(graph), CUDA_SUCCESS);
   run(exec);
   EXPECT_EQ(read(out), 3u);
+  cuuint64_t used = 0;
+  EXPECT_EQ(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used),
+            CUDA_SUCCESS);
+  EXPECT_EQ(used, 4u);
   ASSERT_EQ(cuGraphExecDestroy(exec), CUDA_SUCCESS);
+  EXPECT_EQ(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used),
+            CUDA_SUCCESS);
+  EXPECT_EQ(used, 0u);
+  EXPECT_EQ(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &used), CUDA_SUCCESS);
+  EXPECT_EQ(used, 4u);
   ASSERT_EQ(cuMemGetInfo(&after, &total), CUDA_SUCCESS);
   EXPECT_EQ(after, before);
 }
@@ -381,6 +394,20 @@ TEST_F(GraphTest, AFaultInAGraphIsTheContexts) {
   ASSERT_EQ(cuStreamEndCapture(s, &graph), CUDA_SUCCESS);
   ASSERT_EQ(cuGraphLaunch(instantiate(graph), s), CUDA_SUCCESS);
   EXPECT_EQ(cuStreamSynchronize(s), CUDA_ERROR_LAUNCH_FAILED);
+}
+
+TEST_F(GraphTest, AGraphIsDrawn) {
+  CUgraph graph = empty_graph();
+  const CUdeviceptr x = cell(0);
+  add_node(graph, {memset_node(graph, {}, x, 16)}, x, 2);
+  const std::string path = testing::TempDir() + "softgpu_graph_test.dot";
+  ASSERT_EQ(cuGraphDebugDotPrint(graph, path.c_str(), 0), CUDA_SUCCESS);
+  std::ifstream file(path);
+  const std::string dot((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_THAT(dot, testing::HasSubstr("kernel add"));
+  EXPECT_THAT(dot, testing::HasSubstr("memset 0x10"));
+  EXPECT_THAT(dot, testing::HasSubstr("->"));
+  std::remove(path.c_str());
 }
 
 void CUDA_CB count_down(void* data) { --*static_cast<int*>(data); }

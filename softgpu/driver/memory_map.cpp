@@ -56,6 +56,7 @@ std::vector<Region> MemoryMap::of_context(const Context* context) const {
 bool MemoryMap::allows(int device, const Region& region) const {
   if (region.kind == Region::Kind::kArray) return false;
   if (region.on_host() || region.device == device) return true;
+  if ((region.shared_with >> device & 1) != 0) return true;
   auto peers = peers_.find({device, region.device});
   return peers != peers_.end() && peers->second > 0;
 }

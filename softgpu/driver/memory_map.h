@@ -33,6 +33,7 @@ struct Region {
   Context* context = nullptr;  // who made it, and whose end ends it
   unsigned flags = 0;          // those of the call that made it
   uint64_t id = 0;             // CU_POINTER_ATTRIBUTE_BUFFER_ID: never used twice
+  uint32_t shared_with = 0;    // bit n: device n may use it too (cuMemPoolSetAccess)
   bool sync_memops = false;    // CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
   // Advice about managed memory: without effect, but it can be asked for. Devices as in
   // cuMemAdvise.
@@ -57,6 +58,7 @@ class MemoryMap {
     auto found = regions_.find(base);
     if (found == regions_.end()) return false;
     change(found->second);
+    ++changes_;
     return true;
   }
   std::vector<Region> of_context(const Context* context) const;

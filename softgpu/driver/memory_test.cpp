@@ -304,6 +304,57 @@ TEST_F(MemoryTest, MipmappedArraysHalve) {
   EXPECT_EQ(cuMipmappedArrayDestroy(mipmapped), CUDA_SUCCESS);
 }
 
+TEST_F(MemoryTest, ManyCopiesInOneCall) {
+  CUstream s = stream();
+  const CUdeviceptr device = allocate(64);
+  uint32_t in[4] = {1, 2, 3, 4}, out[4] = {};
+  const auto host = [](uint32_t* p) { return reinterpret_cast<CUdeviceptr>(p); };
+  CUdeviceptr targets[] = {device, device + 8}, sources[] = {host(in), host(in + 2)};
+  size_t sizes[] = {8, 8}, first = 0;
+  CUmemcpyAttributes attributes = {};
+  attributes.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL;
+  ASSERT_EQ(cuMemcpyBatchAsync(targets, sources, sizes, 2, &attributes, &first, 1, s),
+            CUDA_SUCCESS);
+  in[0] = in[3] = 99;  // was read already
+  ASSERT_EQ(cuMemcpyDtoHAsync(out, device, 16, s), CUDA_SUCCESS);
+  EXPECT_THAT(out, testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(cuMemcpyBatchAsync(targets, sources, sizes, 2, &attributes, &first, 1, nullptr),
+            CUDA_ERROR_INVALID_VALUE);  // not in the legacy stream
+
+  // A box of 2 x 2 x 1 elements of 4 bytes into an array.
+  CUDA_ARRAY3D_DESCRIPTOR descriptor = {};
+  descriptor.Width = descriptor.Height = 3;
+  descriptor.Format = CU_AD_FORMAT_UNSIGNED_INT32;
+  descriptor.NumChannels = 1;
+  CUarray array;
+  ASSERT_EQ(cuArray3DCreate(&array, &descriptor), CUDA_SUCCESS);
+  CUDA_MEMCPY3D_BATCH_OP box = {};
+  box.src.type = CU_MEMCPY_OPERAND_TYPE_POINTER;
+  box.src.op.ptr.ptr = device;
+  box.src.op.ptr.rowLength = box.src.op.ptr.layerHeight = 2;
+  box.dst.type = CU_MEMCPY_OPERAND_TYPE_ARRAY;
+  box.dst.op.array.array = array;
+  box.dst.op.array.offset = {1, 1, 0};
+  box.extent = {2, 2, 1};
+  box.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  ASSERT_EQ(cuMemcpy3DBatchAsync(1, &box, 0, s), CUDA_SUCCESS);
+  ASSERT_EQ(cuStreamSynchronize(s), CUDA_SUCCESS);
+  CUDA_MEMCPY2D back = {};
+  back.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+  back.srcArray = array;
+  back.srcXInBytes = 4;
+  back.srcY = 2;
+  back.dstMemoryType = CU_MEMORYTYPE_HOST;
+  back.dstHost = out;
+  back.WidthInBytes = 8;
+  back.Height = 1;
+  ASSERT_EQ(cuMemcpy2D(&back), CUDA_SUCCESS);
+  EXPECT_EQ(out[0], 3u);
+  EXPECT_EQ(out[1], 4u);
+  box.extent.width = 3;
+  EXPECT_EQ(cuMemcpy3DBatchAsync(1, &box, 0, s), CUDA_ERROR_INVALID_VALUE);
+}
+
 // ------------------------------------------------------------------ memsets
 
 TEST_F(MemoryTest, MemsetsOfEveryWidth) {

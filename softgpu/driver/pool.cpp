@@ -58,6 +58,10 @@ CUresult Pool::allocate(size_t bytes, Context& context, uint64_t* address) {
   Region region;
   region.kind = Region::Kind::kPool;
   region.context = &context;
+  {
+    std::lock_guard lock(mutex_);
+    region.shared_with = shared_with_;
+  }
   uint64_t base = device_.memory.allocate_region(bytes, region);
   if (base == 0) {
     // Frees that were submitted may only wait for their turn.
@@ -74,6 +78,27 @@ CUresult Pool::allocate(size_t bytes, Context& context, uint64_t* address) {
   used_high_ = std::max(used_high_, used_);
   *address = base;
   return CUDA_SUCCESS;
+}
+
+void Pool::share_with(int device, bool shared) {
+  const uint32_t bit = uint32_t{1} << device;
+  const auto change = [bit, shared](uint32_t mask) { return shared ? mask | bit : mask & ~bit; };
+  {
+    std::lock_guard lock(mutex_);
+    shared_with_ = change(shared_with_);
+  }
+  // What was allocated already, too.
+  std::lock_guard lock(registry().mutex);
+  for (const auto& [address, owned] : registry().by_address) {
+    if (owned.pool.get() != this) continue;
+    driver().memory_map.update(
+        address, [&change](Region& region) { region.shared_with = change(region.shared_with); });
+  }
+}
+
+bool Pool::shared_with(int device) const {
+  std::lock_guard lock(mutex_);
+  return device == device_.ordinal || (shared_with_ >> device & 1) != 0;
 }
 
 bool Pool::releasing(uint64_t address) {
@@ -253,6 +278,44 @@ CUresult api::cuMemPoolSetAttribute(CUmemoryPool handle, CUmemPool_attribute att
   if (CUresult error = find_pool(handle, &pool)) return error;
   if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
   return pool->set(attribute, value);
+}
+
+CUresult api::cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc* changes,
+                                 size_t count) {
+  std::shared_ptr<Pool> pool;
+  if (CUresult error = find_pool(handle, &pool)) return error;
+  if (count > 0 && changes == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  for (size_t i = 0; i < count; ++i) {
+    const CUmemAccessDesc& change = changes[i];
+    if (change.location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
+        (change.flags != CU_MEM_ACCESS_FLAGS_PROT_NONE &&
+         change.flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE)) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    Device* device;
+    if (CUresult error = find_device(change.location.id, &device)) return error;
+    const bool shared = change.flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    if (device == &pool->device()) {
+      if (!shared) return CUDA_ERROR_INVALID_DEVICE;  // its own it always may
+      continue;
+    }
+    pool->share_with(device->ordinal, shared);
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool handle,
+                                 CUmemLocation* location) {
+  std::shared_ptr<Pool> pool;
+  if (CUresult error = find_pool(handle, &pool)) return error;
+  if (flags == nullptr || location == nullptr || location->type != CU_MEM_LOCATION_TYPE_DEVICE) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  Device* device;
+  if (CUresult error = find_device(location->id, &device)) return error;
+  *flags = pool->shared_with(device->ordinal) ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                                              : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  return CUDA_SUCCESS;
 }
 
 // There is never anything to trim.

@@ -22,6 +22,10 @@ class Pool : public std::enable_shared_from_this<Pool> {
   CUresult get(CUmemPool_attribute attribute, void* value) const;
   CUresult set(CUmemPool_attribute attribute, const void* value);
 
+  // Which devices may use the pool's memory, beside its own.
+  void share_with(int device, bool shared);
+  bool shared_with(int device) const;
+
   // Of an address that allocate() gave. The first says that a free is under way, once; the second
   // that it is done.
   static bool releasing(uint64_t address);
@@ -37,6 +41,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   CUmemoryPool handle_ = nullptr;
   mutable std::mutex mutex_;  // guards what follows
   uint64_t used_ = 0, used_high_ = 0;
+  uint32_t shared_with_ = 0;  // bit n: device n
   uint64_t release_threshold_ = 0;
   int reuse_follow_events_ = 1, reuse_opportunistic_ = 1, reuse_internal_ = 1;
 };
