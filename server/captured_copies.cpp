@@ -210,7 +210,9 @@ void CapturedCopies::set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef>
   const std::lock_guard lock(mutex_);
   const auto known = execs_.find(exec);
   if (known != execs_.end()) {
-    known->second.copies = std::move(copies);  // the event still guards what was
+    auto& [now, replaced, launch, result] = known->second;
+    replaced.insert(replaced.end(), now.begin(), now.end());
+    now = std::move(copies);
   } else if (!copies.empty()) {
     execs_[exec].copies = std::move(copies);
   }
@@ -294,6 +296,12 @@ std::vector<uint64_t> CapturedCopies::take_gone() {
   return std::exchange(gone_, {});
 }
 
+// An error, too, is the end of its last launch.
+bool CapturedCopies::idle(const Exec& exec) {
+  return exec.launch.event == nullptr ||
+         driver_.cuEventQuery(exec.launch.event) != CUDA_ERROR_NOT_READY;
+}
+
 void CapturedCopies::collect() {
   {
     const std::lock_guard lock(released_->mutex);
@@ -305,14 +313,17 @@ void CapturedCopies::collect() {
     released_->ids.clear();
   }
   const RelaxedCapture relaxed(driver_);
-  std::erase_if(execs_, [this](const auto& entry) {
-    const auto& [id, exec] = entry;
-    if (handles_.find(id, rpc::HandleType::kGraphExec) != nullptr) return false;
-    if (exec.launch.event == nullptr) return true;
-    if (driver_.cuEventQuery(exec.launch.event) == CUDA_ERROR_NOT_READY) return false;
-    staging_.release_event(exec.launch);
-    return true;
-  });
+  for (auto it = execs_.begin(); it != execs_.end();) {
+    auto& [id, exec] = *it;
+    const bool done = idle(exec);
+    if (done) exec.replaced.clear();
+    if (!done || handles_.find(id, rpc::HandleType::kGraphExec) != nullptr) {
+      ++it;
+      continue;
+    }
+    if (exec.launch.event != nullptr) staging_.release_event(exec.launch);
+    it = execs_.erase(it);
+  }
   for (auto it = copies_.begin(); it != copies_.end();) {
     const Entry& entry = it->second;
     // Others hold it: an executable graph, or bytes on their way to the client.

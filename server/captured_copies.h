@@ -90,7 +90,8 @@ class CapturedCopies {
   };
   struct Exec {
     std::vector<CapturedCopyRef> copies;
-    CopyEvent launch;  // behind the last one
+    std::vector<CapturedCopyRef> replaced;  // by an update; the last launch may still use them
+    CopyEvent launch;                       // behind the last one
     CUresult last_launch = CUDA_ERROR_NOT_READY;
   };
 
@@ -98,6 +99,7 @@ class CapturedCopies {
   void tie_to_graph(uint64_t id, CUstream stream);
   CUresult walk(CUgraph graph, int depth, std::vector<CapturedCopyRef>* out);
   CUresult find_node(CUgraphNode node, std::vector<CapturedCopyRef>* out);
+  bool idle(const Exec& exec);
   void collect();  // frees what nothing uses any more
   void free_buffer(const CapturedCopy& copy);
 

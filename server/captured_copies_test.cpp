@@ -267,5 +267,24 @@ TEST_F(CapturedCopiesTest, ABufferGoesWhenNoGraphAndNoExecutableGraphHasIt) {
   EXPECT_TRUE(copies.take_gone().empty());
 }
 
+TEST_F(CapturedCopiesTest, ABufferThatAnUpdateReplacedStaysUntilTheLaunchBeforeItIsDone) {
+  auto graph = std::make_unique<FakeGraph>();
+  FakeGraph updated;
+  ASSERT_EQ(capture(*graph, 1, 8), CUDA_SUCCESS);
+  ASSERT_EQ(capture(updated, 2, 8), CUDA_SUCCESS);
+  const HandleId exec = instantiate(*graph);
+  EXPECT_EQ(copies.note_launch(exec, nullptr, CUDA_SUCCESS), CUDA_SUCCESS);
+  copies.set_copies(exec, find(updated));
+  EXPECT_EQ(copies.find_copy(exec, 1), nullptr);
+  EXPECT_NE(copies.find_copy(exec, 2), nullptr);
+  graph.reset();
+  fake.launch_is_done = false;
+  ASSERT_EQ(capture(updated, 3, 8), CUDA_SUCCESS);
+  EXPECT_TRUE(copies.take_gone().empty());
+  fake.launch_is_done = true;
+  ASSERT_EQ(capture(updated, 4, 8), CUDA_SUCCESS);
+  EXPECT_EQ(copies.take_gone(), std::vector<uint64_t>{1});
+}
+
 }  // namespace
 }  // namespace farcall::server
