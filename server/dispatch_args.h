@@ -50,7 +50,8 @@ inline std::string text_of(const std::vector<char>& room) {
 // Handles that CUDA hands out; null stays null.
 template <class Handle>
 rpc::HandleId intern(CallContext& call, rpc::HandleType type, Handle handle) {
-  return handle == nullptr ? 0 : call.intern(type, const_cast<void*>(static_cast<const void*>(handle)));
+  return handle == nullptr ? 0
+                           : call.intern(type, const_cast<void*>(static_cast<const void*>(handle)));
 }
 
 }  // namespace farcall::server

@@ -17,8 +17,9 @@ int load(Session& session, const void* code, cudaJitOption* options, void** valu
   if (out == nullptr) return cudaErrorInvalidValue;
   // cudaJitOption and CUjit_option are the same numbers.
   Module* module = nullptr;
-  const int result = Module::load(session, code, rpc::HandleType::kLibrary,
-                                  {count, reinterpret_cast<CUjit_option*>(options), values}, &module);
+  const int result =
+      Module::load(session, code, rpc::HandleType::kLibrary,
+                   {count, reinterpret_cast<CUjit_option*>(options), values}, &module);
   if (result == cudaSuccess) *out = handle_from<cudaLibrary_t>(module->id());
   return result;
 }
@@ -27,15 +28,15 @@ Module* module_of(cudaLibrary_t library) { return Module::find(id_of(library)); 
 
 }  // namespace
 
-int cudaLibraryLoadData(Session& session, cudaLibrary_t* library, const void* code, cudaJitOption* jitOptions,
-                        void** jitOptionsValues, unsigned int numJitOptions, cudaLibraryOption*, void**,
-                        unsigned int) {
+int cudaLibraryLoadData(Session& session, cudaLibrary_t* library, const void* code,
+                        cudaJitOption* jitOptions, void** jitOptionsValues,
+                        unsigned int numJitOptions, cudaLibraryOption*, void**, unsigned int) {
   return load(session, code, jitOptions, jitOptionsValues, numJitOptions, library);
 }
 
 int cudaLibraryLoadFromFile(Session& session, cudaLibrary_t* library, const char* fileName,
-                            cudaJitOption* jitOptions, void** jitOptionsValues, unsigned int numJitOptions,
-                            cudaLibraryOption*, void**, unsigned int) {
+                            cudaJitOption* jitOptions, void** jitOptionsValues,
+                            unsigned int numJitOptions, cudaLibraryOption*, void**, unsigned int) {
   std::vector<char> content;
   if (const int failed = read_file(fileName, &content)) return failed;
   return load(session, content.data(), jitOptions, jitOptionsValues, numJitOptions, library);
@@ -46,7 +47,8 @@ int cudaLibraryUnload(Session& session, cudaLibrary_t library) {
   return module == nullptr ? int(cudaErrorInvalidResourceHandle) : Module::unload(session, module);
 }
 
-int cudaLibraryGetKernel(Session& session, cudaKernel_t* pKernel, cudaLibrary_t library, const char* name) {
+int cudaLibraryGetKernel(Session& session, cudaKernel_t* pKernel, cudaLibrary_t library,
+                         const char* name) {
   Module* module = module_of(library);
   if (module == nullptr) return cudaErrorInvalidResourceHandle;
   if (pKernel == nullptr || name == nullptr) return cudaErrorInvalidValue;
@@ -56,7 +58,8 @@ int cudaLibraryGetKernel(Session& session, cudaKernel_t* pKernel, cudaLibrary_t 
   return result;
 }
 
-int cudaLibraryGetGlobal(Session& session, void** dptr, size_t* bytes, cudaLibrary_t library, const char* name) {
+int cudaLibraryGetGlobal(Session& session, void** dptr, size_t* bytes, cudaLibrary_t library,
+                         const char* name) {
   Module* module = module_of(library);
   if (module == nullptr) return cudaErrorInvalidResourceHandle;
   if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return cudaErrorInvalidValue;

@@ -20,7 +20,8 @@ const RuntimeTable& CallContext::runtime() const { return worker_.runtime; }
 
 void* CallContext::resolve(rpc::HandleId id, rpc::HandleType type) {
   if (id == 0) return nullptr;
-  if (type == rpc::HandleType::kStream && id <= rpc::kStreamPerThread) return reinterpret_cast<void*>(id);
+  if (type == rpc::HandleType::kStream && id <= rpc::kStreamPerThread)
+    return reinterpret_cast<void*>(id);
   void* const object = worker_.handles.find(id, type);
   if (object == nullptr) problem_ = Problem::kHandle;
   return object;
@@ -32,7 +33,9 @@ void CallContext::bind(rpc::HandleId id, rpc::HandleType type, void* object) {
   if (worker_.handles.bind(id, type, object) != Status::kOk) ++worker_.failures;
 }
 
-void CallContext::unbind(rpc::HandleId id, rpc::HandleType type) { worker_.handles.unbind(id, type); }
+void CallContext::unbind(rpc::HandleId id, rpc::HandleType type) {
+  worker_.handles.unbind(id, type);
+}
 
 rpc::HandleId CallContext::intern(rpc::HandleType type, void* object) {
   return worker_.handles.intern(type, object);
@@ -51,7 +54,8 @@ void CallContext::finish(int result) {
   kj::Array<capnp::word> flat;
   rpc::MessageView results;
   if (results_) results = rpc::encode(results_->builder(), flat);
-  if (worker_.answers->reply(sequence(), frame_.call, result, results) != Status::kOk) ++worker_.failures;
+  if (worker_.answers->reply(sequence(), frame_.call, result, results) != Status::kOk)
+    ++worker_.failures;
 }
 
 void CallContext::refuse() {

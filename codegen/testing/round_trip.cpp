@@ -118,7 +118,8 @@ void write_seed(Opcode op, const Words& message) {
   std::ofstream file(std::filesystem::path(folder) / rpc::opcode_name(op), std::ios::binary);
   const auto number = uint16_t(op);
   file.write(reinterpret_cast<const char*>(&number), sizeof number);
-  file.write(reinterpret_cast<const char*>(message.data()), std::streamsize(message.size() * sizeof(uint64_t)));
+  file.write(reinterpret_cast<const char*>(message.data()),
+             std::streamsize(message.size() * sizeof(uint64_t)));
 }
 
 std::atomic<uint64_t> object_counter{0x900000};
@@ -151,7 +152,8 @@ rpc::HandleId id_for(HandleType type, unsigned k) {
   rpc::HandleId& id = ids[{type, k}];
   if (id != 0) return id;
   id = session().mint(type);
-  EXPECT_EQ(server_handles().bind(id, type, reinterpret_cast<void*>(object_number(type, k))), Status::kOk);
+  EXPECT_EQ(server_handles().bind(id, type, reinterpret_cast<void*>(object_number(type, k))),
+            Status::kOk);
   return id;
 }
 
@@ -197,7 +199,8 @@ int Trial::calls() const { return expectation.calls; }
 
 void Trial::settle() {
   // Any call that waits comes after all before it. This one has no arguments and no decoder.
-  rpc::CallWriter call(session().connection(), Opcode::k_cuProfilerInitialize, client::thread_state().lane);
+  rpc::CallWriter call(session().connection(), Opcode::k_cuProfilerInitialize,
+                       client::thread_state().lane);
   EXPECT_EQ(call.wait().result(), CUDA_ERROR_NOT_SUPPORTED);
   EXPECT_EQ(session().connection().take_async_error(), 0);
 }
@@ -210,12 +213,13 @@ void Trial::cut() {
   for (size_t words = 1; words < message.size(); ++words) {
     expectation.reached = false;
     run_damaged(current_op, std::span(message).first(words));
-    EXPECT_FALSE(expectation.reached) << rpc::opcode_name(current_op) << " was called though only " << words
-                                      << " of " << message.size() << " words came";
+    EXPECT_FALSE(expectation.reached) << rpc::opcode_name(current_op) << " was called though only "
+                                      << words << " of " << message.size() << " words came";
   }
   run_damaged(current_op, {});
   for (size_t at = 0; at < message.size(); ++at) {
-    for (const uint64_t garbage : {uint64_t(0), ~uint64_t(0), message[at] << 8, uint64_t(0x7fffffff00000001)}) {
+    for (const uint64_t garbage :
+         {uint64_t(0), ~uint64_t(0), message[at] << 8, uint64_t(0x7fffffff00000001)}) {
       Words garbled = message;
       garbled[at] = garbage;
       run_damaged(current_op, garbled);

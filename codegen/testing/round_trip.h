@@ -1,8 +1,10 @@
-// What the generated round-trip tests are made of: the real stubs and the real session of this process, connected to a
-// small server in a thread of it, which has the real decoders and tables of CUDA functions that the tests fill in. So a
-// test sees what a program passes, what arrives at CUDA, and what comes back; the worker's own machinery is left out.
+// What the generated round-trip tests are made of: the real stubs and the real session of this
+// process, connected to a small server in a thread of it, which has the real decoders and tables of
+// CUDA functions that the tests fill in. So a test sees what a program passes, what arrives at
+// CUDA, and what comes back; the worker's own machinery is left out.
 //
-// A test also replays its last message cut short at every word: the decoders must refuse each without touching CUDA.
+// A test also replays its last message cut short at every word: the decoders must refuse each
+// without touching CUDA.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,14 +27,18 @@ namespace farcall::codegen_testing {
 using rpc::HandleType;
 using rpc::Opcode;
 
-enum class Side : uint8_t { kClient, kServer };  // where a struct is: handles are ids here, objects there
+enum class Side : uint8_t {
+  kClient,
+  kServer
+};  // where a struct is: handles are ids here, objects there
 
-server::DriverTable& driver();    // set before the call that uses it
+server::DriverTable& driver();  // set before the call that uses it
 server::RuntimeTable& runtime();
 rpc::HandleTable& server_handles();
 client::Session& session();
 
-// --- Values. `k` tells parameters apart; both sides compute the same ----------------------------------------------
+// --- Values. `k` tells parameters apart; both sides compute the same
+// ----------------------------------------------
 
 constexpr size_t kCount = 3;      // elements of arrays
 constexpr size_t kTextRoom = 16;  // of strings that come back
@@ -54,18 +60,22 @@ T sample(unsigned k) {
 
 std::vector<unsigned char> sample_bytes(size_t count);
 
-// --- Objects. What CUDA calls them on the server, and their ids -------------------------------------------------------
+// --- Objects. What CUDA calls them on the server, and their ids
+// -------------------------------------------------------
 
 template <class T>
 T as_handle(uint64_t value) {
   return (T)value;  // NOLINT: some of CUDA's handles are integers
 }
 
-constexpr unsigned kObjects = 24;  // of each type that are always there; enough for a parameter list
-constexpr uint64_t object_number(HandleType type, unsigned k) { return 0x10000 + 0x1000 * uint64_t(type) + 16 * k; }
+constexpr unsigned kObjects =
+    24;  // of each type that are always there; enough for a parameter list
+constexpr uint64_t object_number(HandleType type, unsigned k) {
+  return 0x10000 + 0x1000 * uint64_t(type) + 16 * k;
+}
 rpc::HandleId id_for(HandleType type, unsigned k);
-rpc::HandleId fresh_id_for(HandleType type);    // of a new one; last_object() on the server
-uint64_t last_object();                         // the newest of fresh_id_for() and make_object()
+rpc::HandleId fresh_id_for(HandleType type);  // of a new one; last_object() on the server
+uint64_t last_object();                       // the newest of fresh_id_for() and make_object()
 uint64_t make_object();
 
 template <class T>
@@ -82,10 +92,11 @@ T handle_on(Side side, HandleType type, unsigned k) {
   return side == Side::kClient ? handle<T>(type, k) : object<T>(type, k);
 }
 
-// --- In the CUDA function that stands in ------------------------------------------------------------------------------
+// --- In the CUDA function that stands in
+// ------------------------------------------------------------------------------
 
-bool arrived();  // false: this message was cut or garbled; do nothing
-bool nulls();    // pointers that may be NULL are, this time
+bool arrived();         // false: this message was cut or garbled; do nothing
+bool nulls();           // pointers that may be NULL are, this time
 bool default_stream();  // the call is an alias that names no stream
 
 template <class T>
@@ -93,7 +104,8 @@ void same(const char* what, const T& got, const T& wanted) {
   if (!(got == wanted)) ADD_FAILURE() << what << " is not what was passed";
 }
 
-// --- A test ---------------------------------------------------------------------------------------------------------
+// --- A test
+// ---------------------------------------------------------------------------------------------------------
 
 class Trial {
  public:
@@ -105,8 +117,8 @@ class Trial {
   // Asynchronous calls have been made when this returns; none may have failed.
   void settle();
   int calls() const;  // that arrived so far
-  // The last message of this opcode, cut short at every word: must not reach CUDA. And with every word overwritten:
-  // may, but must not crash.
+  // The last message of this opcode, cut short at every word: must not reach CUDA. And with every
+  // word overwritten: may, but must not crash.
   void cut();
 };
 

@@ -29,11 +29,13 @@ void Assembler::unsupported(std::string_view what) {
 }
 void Assembler::invalid(std::string_view what) {
   const int line = instruction_.line;
-  decoder_.fail({LoadError::Kind::kInvalidPtx, line, fmt::format("line {}: {} in '{}'", line, what, text())});
+  decoder_.fail(
+      {LoadError::Kind::kInvalidPtx, line, fmt::format("line {}: {} in '{}'", line, what, text())});
 }
 void Assembler::unresolved(std::string_view what) {
   const int line = instruction_.line;
-  decoder_.fail({LoadError::Kind::kUnresolved, line, fmt::format("line {}: '{}' is not defined", line, what)});
+  decoder_.fail({LoadError::Kind::kUnresolved, line,
+                 fmt::format("line {}: '{}' is not defined", line, what)});
 }
 
 // ---- modifiers ----
@@ -63,8 +65,9 @@ void Assembler::skip(std::initializer_list<std::string_view> modifiers) {
 void Assembler::skip_cache_hints() {
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
     const std::string_view m = instruction_.name[i];
-    const bool hint = m.starts_with("L1::") || m.starts_with("L2::") || m.starts_with("level::") || m == "ca" ||
-                      m == "cg" || m == "cs" || m == "lu" || m == "cv" || m == "wb" || m == "wt" || m == "nc";
+    const bool hint = m.starts_with("L1::") || m.starts_with("L2::") || m.starts_with("level::") ||
+                      m == "ca" || m == "cg" || m == "cs" || m == "lu" || m == "cv" || m == "wb" ||
+                      m == "wt" || m == "nc";
     if (hint) taken_ |= u64{1} << i;
   }
 }
@@ -89,7 +92,8 @@ ptx::Type Assembler::type() {
 Rounding Assembler::rounding(bool* found) {
   const int index = accept_one_of({"rn", "rz", "rm", "rp"});
   if (found != nullptr) *found = index >= 0;
-  static constexpr Rounding kRoundings[] = {Rounding::kNearest, Rounding::kZero, Rounding::kDown, Rounding::kUp};
+  static constexpr Rounding kRoundings[] = {Rounding::kNearest, Rounding::kZero, Rounding::kDown,
+                                            Rounding::kUp};
   return index < 0 ? Rounding::kNearest : kRoundings[index];
 }
 
@@ -151,7 +155,9 @@ bool Assembler::is_predicate(const ptx::Operand& operand) const {
 }
 
 Slot Assembler::constant(unsigned bits, u64 value) { return decoder_.constant(bits, value); }
-Slot Assembler::temporary(unsigned bits) { return decoder_.allocate(bits == 64 ? 8 : bits == 128 ? 16 : 4); }
+Slot Assembler::temporary(unsigned bits) {
+  return decoder_.allocate(bits == 64 ? 8 : bits == 128 ? 16 : 4);
+}
 Slot Assembler::special(Special special) { return decoder_.special(special); }
 
 const u32* Assembler::list(std::vector<u32> values) {
@@ -159,7 +165,9 @@ const u32* Assembler::list(std::vector<u32> values) {
   return decoder_.kernel().lists.back().data();
 }
 
-Slot Assembler::source32(const ptx::Operand& operand) { return source(operand, {ptx::Type::Kind::kBits, 32, 1}); }
+Slot Assembler::source32(const ptx::Operand& operand) {
+  return source(operand, {ptx::Type::Kind::kBits, 32, 1});
+}
 
 Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
   const unsigned bits = type.total_bits();
@@ -173,7 +181,8 @@ Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
   switch (operand.kind) {
     case Kind::kRegister:
       if (register_bits(operand) != bits) {
-        invalid(fmt::format("a register of {} bits where {} are expected", register_bits(operand), bits));
+        invalid(fmt::format("a register of {} bits where {} are expected", register_bits(operand),
+                            bits));
         return 0;
       }
       return function_.registers[static_cast<size_t>(operand.reg)];
@@ -182,16 +191,25 @@ Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
       return constant(slot_bits, static_cast<u64>(operand.value));
     case Kind::kFloat32:
       if (bits < 32) invalid("a float constant where 16 bits are expected");
-      if (bits == 64) return constant(64, std::bit_cast<u64>(static_cast<double>(std::bit_cast<float>(static_cast<u32>(operand.value)))));
+      if (bits == 64)
+        return constant(64, std::bit_cast<u64>(static_cast<double>(
+                                std::bit_cast<float>(static_cast<u32>(operand.value)))));
       return constant(32, static_cast<u64>(operand.value));
     case Kind::kFloat64:
       if (bits < 32) invalid("a float constant where 16 bits are expected");
-      if (bits == 32) return constant(32, std::bit_cast<u32>(static_cast<float>(std::bit_cast<double>(operand.value))));
+      if (bits == 32)
+        return constant(
+            32, std::bit_cast<u32>(static_cast<float>(std::bit_cast<double>(operand.value))));
       return constant(64, static_cast<u64>(operand.value));
-    case Kind::kSpecial: return special_register(operand.symbol, slot_bits);
-    case Kind::kSymbol: return symbol_address(operand, slot_bits);
-    case Kind::kVector: return pack(operand, bits);
-    default: invalid("unexpected operand"); return 0;
+    case Kind::kSpecial:
+      return special_register(operand.symbol, slot_bits);
+    case Kind::kSymbol:
+      return symbol_address(operand, slot_bits);
+    case Kind::kVector:
+      return pack(operand, bits);
+    default:
+      invalid("unexpected operand");
+      return 0;
   }
 }
 
@@ -222,7 +240,8 @@ Slot Assembler::destination(const ptx::Operand& operand, ptx::Type type) {
     return 0;
   }
   if (register_bits(operand) != bits) {
-    invalid(fmt::format("a destination of {} bits where {} are expected", register_bits(operand), bits));
+    invalid(fmt::format("a destination of {} bits where {} are expected", register_bits(operand),
+                        bits));
     return 0;
   }
   return function_.registers[static_cast<size_t>(operand.reg)];
@@ -255,7 +274,8 @@ u16 Assembler::predicate_destination(const ptx::Operand& operand) {
 u16 Assembler::second_predicate(const ptx::Operand& operand) {
   if (operand.second_reg < 0) return 0;
   const auto reg = static_cast<size_t>(operand.second_reg);
-  if (!function_.source->registers[reg].is_predicate()) invalid("the destination after '|' is no predicate");
+  if (!function_.source->registers[reg].is_predicate())
+    invalid("the destination after '|' is no predicate");
   return function_.predicates[reg];
 }
 
@@ -329,9 +349,12 @@ Slot Assembler::symbol_address(const ptx::Operand& operand, unsigned bits) {
     const ptx::Variable& variable = function_.source->locals[index];
     if (variable.space == "shared") {
       const bool dynamic = variable.is_extern || variable.count == 0;
-      return constant(bits, (dynamic ? decoder_.dynamic_shared_offset() : decoder_.local_shared_offset(&variable)) + offset);
+      return constant(bits, (dynamic ? decoder_.dynamic_shared_offset()
+                                     : decoder_.local_shared_offset(&variable)) +
+                                offset);
     }
-    return sum(decoder_.kernel().functions[function_.index].frame_slot, function_.local_offsets[index] + offset);
+    return sum(decoder_.kernel().functions[function_.index].frame_slot,
+               function_.local_offsets[index] + offset);
   }
   if (const auto formal = function_.formals.find(name); formal != function_.formals.end()) {
     return sum(decoder_.kernel().functions[function_.index].formals[formal->second], offset);
@@ -339,13 +362,16 @@ Slot Assembler::symbol_address(const ptx::Operand& operand, unsigned bits) {
   if (function_.index == 0) {
     const auto& params = function_.source->params;
     for (size_t i = 0; i < params.size(); ++i) {
-      if (params[i].name == name) return sum(special(Special::kParamBase), decoder_.kernel().info.params[i].offset + offset);
+      if (params[i].name == name)
+        return sum(special(Special::kParamBase), decoder_.kernel().info.params[i].offset + offset);
     }
   }
   if (const auto variable = program.find_variable(function_.module, name)) {
     const LinkedVariable& linked = program.variables()[*variable];
     if (linked.variable->space == "shared") {
-      return constant(bits, (linked.variable->count == 0 ? decoder_.dynamic_shared_offset() : decoder_.shared_offset(*variable)) + offset);
+      return constant(bits, (linked.variable->count == 0 ? decoder_.dynamic_shared_offset()
+                                                         : decoder_.shared_offset(*variable)) +
+                                offset);
     }
     narrow_only_shared();
     return constant(64, linked.address + offset);
@@ -386,11 +412,13 @@ bool Assembler::address(Op& op, const ptx::Operand& operand, std::string_view sp
     }
     use(AddressKind::kLocal);
     const DecodedFunction& decoded = decoder_.kernel().functions[function_.index];
-    if (const auto formal = function_.formals.find(operand.symbol); operand.local < 0 && formal != function_.formals.end()) {
+    if (const auto formal = function_.formals.find(operand.symbol);
+        operand.local < 0 && formal != function_.formals.end()) {
       op.a = decoded.formals[formal->second];
     } else if (operand.local >= 0) {
       const auto index = static_cast<size_t>(operand.local);
-      if (function_.source->locals[index].space != "param") invalid(fmt::format("'{}' is no parameter", operand.symbol));
+      if (function_.source->locals[index].space != "param")
+        invalid(fmt::format("'{}' is no parameter", operand.symbol));
       op.a = decoded.frame_slot;
       op.imm += function_.local_offsets[index];
     } else {
@@ -401,12 +429,14 @@ bool Assembler::address(Op& op, const ptx::Operand& operand, std::string_view sp
   if (operand.reg >= 0) {
     const ptx::Type& type = function_.source->registers[static_cast<size_t>(operand.reg)];
     op.a = function_.registers[static_cast<size_t>(operand.reg)];
-    if (type.is_predicate() || (type.total_bits() != 64 && !(space == "shared" && type.total_bits() == 32))) {
+    if (type.is_predicate() ||
+        (type.total_bits() != 64 && !(space == "shared" && type.total_bits() == 32))) {
       invalid("an address register of the wrong size");
       op.a = 0;
       return true;
     }
-    use(space == "shared"  ? (type.total_bits() == 64 ? AddressKind::kShared64 : AddressKind::kShared32)
+    use(space == "shared"
+            ? (type.total_bits() == 64 ? AddressKind::kShared64 : AddressKind::kShared32)
         : space == "local" ? AddressKind::kLocal
                            : AddressKind::kGeneric);
     return true;
@@ -435,23 +465,49 @@ Slot Assembler::special_register(std::string_view name, unsigned bits) {
     Special special;
   };
   static constexpr Entry kEntries[] = {
-      {"%tid.x", Special::kTidX}, {"%tid.y", Special::kTidY}, {"%tid.z", Special::kTidZ},
-      {"%ntid.x", Special::kNtidX}, {"%ntid.y", Special::kNtidY}, {"%ntid.z", Special::kNtidZ},
-      {"%ctaid.x", Special::kCtaidX}, {"%ctaid.y", Special::kCtaidY}, {"%ctaid.z", Special::kCtaidZ},
-      {"%nctaid.x", Special::kNctaidX}, {"%nctaid.y", Special::kNctaidY}, {"%nctaid.z", Special::kNctaidZ},
-      {"%laneid", Special::kLaneId}, {"%warpid", Special::kWarpId}, {"%nwarpid", Special::kNwarpId},
-      {"%lanemask_eq", Special::kLaneMaskEq}, {"%lanemask_lt", Special::kLaneMaskLt},
-      {"%lanemask_le", Special::kLaneMaskLe}, {"%lanemask_gt", Special::kLaneMaskGt},
-      {"%lanemask_ge", Special::kLaneMaskGe}, {"%smid", Special::kSmId}, {"%nsmid", Special::kNsmId},
-      {"%gridid", Special::kGridId}, {"%dynamic_smem_size", Special::kDynamicSmemSize},
-      {"%total_smem_size", Special::kTotalSmemSize}, {"%aggr_smem_size", Special::kTotalSmemSize},
-      {"%envreg1", Special::kEnvReg1}, {"%envreg2", Special::kEnvReg2},
+      {"%tid.x", Special::kTidX},
+      {"%tid.y", Special::kTidY},
+      {"%tid.z", Special::kTidZ},
+      {"%ntid.x", Special::kNtidX},
+      {"%ntid.y", Special::kNtidY},
+      {"%ntid.z", Special::kNtidZ},
+      {"%ctaid.x", Special::kCtaidX},
+      {"%ctaid.y", Special::kCtaidY},
+      {"%ctaid.z", Special::kCtaidZ},
+      {"%nctaid.x", Special::kNctaidX},
+      {"%nctaid.y", Special::kNctaidY},
+      {"%nctaid.z", Special::kNctaidZ},
+      {"%laneid", Special::kLaneId},
+      {"%warpid", Special::kWarpId},
+      {"%nwarpid", Special::kNwarpId},
+      {"%lanemask_eq", Special::kLaneMaskEq},
+      {"%lanemask_lt", Special::kLaneMaskLt},
+      {"%lanemask_le", Special::kLaneMaskLe},
+      {"%lanemask_gt", Special::kLaneMaskGt},
+      {"%lanemask_ge", Special::kLaneMaskGe},
+      {"%smid", Special::kSmId},
+      {"%nsmid", Special::kNsmId},
+      {"%gridid", Special::kGridId},
+      {"%dynamic_smem_size", Special::kDynamicSmemSize},
+      {"%total_smem_size", Special::kTotalSmemSize},
+      {"%aggr_smem_size", Special::kTotalSmemSize},
+      {"%envreg1", Special::kEnvReg1},
+      {"%envreg2", Special::kEnvReg2},
       // A cluster of one block.
-      {"%clusterid.x", Special::kCtaidX}, {"%clusterid.y", Special::kCtaidY}, {"%clusterid.z", Special::kCtaidZ},
-      {"%nclusterid.x", Special::kNctaidX}, {"%nclusterid.y", Special::kNctaidY}, {"%nclusterid.z", Special::kNctaidZ},
-      {"%cluster_ctaid.x", Special::kZero}, {"%cluster_ctaid.y", Special::kZero}, {"%cluster_ctaid.z", Special::kZero},
-      {"%cluster_nctaid.x", Special::kOne}, {"%cluster_nctaid.y", Special::kOne}, {"%cluster_nctaid.z", Special::kOne},
-      {"%cluster_ctarank", Special::kZero}, {"%cluster_nctarank", Special::kOne},
+      {"%clusterid.x", Special::kCtaidX},
+      {"%clusterid.y", Special::kCtaidY},
+      {"%clusterid.z", Special::kCtaidZ},
+      {"%nclusterid.x", Special::kNctaidX},
+      {"%nclusterid.y", Special::kNctaidY},
+      {"%nclusterid.z", Special::kNctaidZ},
+      {"%cluster_ctaid.x", Special::kZero},
+      {"%cluster_ctaid.y", Special::kZero},
+      {"%cluster_ctaid.z", Special::kZero},
+      {"%cluster_nctaid.x", Special::kOne},
+      {"%cluster_nctaid.y", Special::kOne},
+      {"%cluster_nctaid.z", Special::kOne},
+      {"%cluster_ctarank", Special::kZero},
+      {"%cluster_nctarank", Special::kOne},
   };
   struct Clock {
     std::string_view name;
@@ -459,8 +515,9 @@ Slot Assembler::special_register(std::string_view name, unsigned bits) {
     unsigned bits;
   };
   static constexpr Clock kClocks[] = {
-      {"%clock", kClock32, 32}, {"%clock_hi", kGlobalTimerHigh, 32}, {"%clock64", kClock64, 64},
-      {"%globaltimer", kGlobalTimer, 64}, {"%globaltimer_lo", kClock32, 32}, {"%globaltimer_hi", kGlobalTimerHigh, 32},
+      {"%clock", kClock32, 32},          {"%clock_hi", kGlobalTimerHigh, 32},
+      {"%clock64", kClock64, 64},        {"%globaltimer", kGlobalTimer, 64},
+      {"%globaltimer_lo", kClock32, 32}, {"%globaltimer_hi", kGlobalTimerHigh, 32},
   };
   for (const Clock& clock : kClocks) {
     if (clock.name != name) continue;
@@ -480,7 +537,8 @@ Slot Assembler::special_register(std::string_view name, unsigned bits) {
       return 0;
     }
     Op op;  // zero-extended
-    op.handler = handlers().convert({ptx::Type::Kind::kUnsigned, 64, 1}, {ptx::Type::Kind::kUnsigned, 32, 1}, {}, 64);
+    op.handler = handlers().convert({ptx::Type::Kind::kUnsigned, 64, 1},
+                                    {ptx::Type::Kind::kUnsigned, 32, 1}, {}, 64);
     op.a = slot;
     op.d = temporary(64);
     emit_unguarded(op);

@@ -1,8 +1,9 @@
-// What the decoding of one PTX instruction needs: its modifiers, its operands as slots, and a place to emit Ops.
+// What the decoding of one PTX instruction needs: its modifiers, its operands as slots, and a place
+// to emit Ops.
 //
-// decode_FAMILY() functions (one file per family) take the modifiers they understand one by one; finish() refuses the
-// instruction if any is left, so that nothing is ever ignored silently. Errors are sticky: the first is kept, and
-// what follows may produce nonsense that is thrown away.
+// decode_FAMILY() functions (one file per family) take the modifiers they understand one by one;
+// finish() refuses the instruction if any is left, so that nothing is ever ignored silently. Errors
+// are sticky: the first is kept, and what follows may produce nonsense that is thrown away.
 #pragma once
 
 #include <initializer_list>
@@ -40,7 +41,7 @@ class Assembler {
   void expect_operands(size_t least, size_t most);
   const ptx::Operand& operand(size_t index);
   const ptx::Type* register_type(const ptx::Operand& operand) const;  // nullptr: no register
-  unsigned register_bits(const ptx::Operand& operand) const;         // 0: no register
+  unsigned register_bits(const ptx::Operand& operand) const;          // 0: no register
 
   // Values of `type`; registers must have its width.
   Slot source(const ptx::Operand& operand, ptx::Type type);
@@ -55,8 +56,8 @@ class Assembler {
   // A register, its negation, or an integer constant.
   u16 predicate_source(const ptx::Operand& operand, bool* negated);
   s64 immediate(const ptx::Operand& operand);
-  // The address of a memory operand: sets a, imm and flags (AddressKind). False: a kernel parameter by its name, so
-  // there is no register (kParam).
+  // The address of a memory operand: sets a, imm and flags (AddressKind). False: a kernel parameter
+  // by its name, so there is no register (kParam).
   bool address(Op& op, const ptx::Operand& operand, std::string_view space, u64 bytes);
   // A state space among the modifiers; "generic" if there is none.
   std::string_view space();

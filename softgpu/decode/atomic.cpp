@@ -11,9 +11,11 @@ void decode_atom(Assembler& a, bool is_reduction) {
   a.skip_cache_hints();
   const std::string_view space = a.space();
   if (space != "global" && space != "shared" && space != "generic") return a.unsupported("");
-  static constexpr AtomicOp kOps[] = {AtomicOp::kAdd, AtomicOp::kMin, AtomicOp::kMax, AtomicOp::kInc, AtomicOp::kDec,
-                                      AtomicOp::kAnd, AtomicOp::kOr, AtomicOp::kXor, AtomicOp::kExch};
-  const int index = a.accept_one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch"});
+  static constexpr AtomicOp kOps[] = {AtomicOp::kAdd, AtomicOp::kMin, AtomicOp::kMax,
+                                      AtomicOp::kInc, AtomicOp::kDec, AtomicOp::kAnd,
+                                      AtomicOp::kOr,  AtomicOp::kXor, AtomicOp::kExch};
+  const int index =
+      a.accept_one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch"});
   const bool compare = index < 0 && a.accept("cas");
   if (index < 0 && !compare) return a.unsupported("");
   const ptx::Type type = a.type();
@@ -23,7 +25,8 @@ void decode_atom(Assembler& a, bool is_reduction) {
   Op op;
   op.handler = compare ? find_compare_and_swap(type) : find_atomic(kOps[index], type);
   if (op.handler == nullptr) return a.unsupported("");
-  if (!is_reduction && a.operand(0).kind != ptx::Operand::Kind::kSink) op.d = a.destination(a.operand(0), type);
+  if (!is_reduction && a.operand(0).kind != ptx::Operand::Kind::kSink)
+    op.d = a.destination(a.operand(0), type);
   a.address(op, a.operand(first), space, type.bytes());
   op.b = a.source(a.operand(first + 1), type);
   if (compare) op.c = a.source(a.operand(first + 2), type);
@@ -41,7 +44,8 @@ bool decode_atomic(Assembler& a) {
       a.skip({"alias", "async", "tensormap::generic", "async::generic", "async.global"});
       a.space();
     }
-    a.skip({"sc", "acq_rel", "acquire", "release", "cta", "gl", "gpu", "sys", "cluster", "mbarrier_init"});
+    a.skip({"sc", "acq_rel", "acquire", "release", "cta", "gl", "gpu", "sys", "cluster",
+            "mbarrier_init"});
     Op op;
     op.handler = fence;
     return a.emit(op), true;

@@ -14,12 +14,15 @@ bool accept_comparison(Assembler& a, Comparison* comparison, bool* is_unsigned) 
     bool is_unsigned;
   };
   static constexpr Entry kEntries[] = {
-      {"eq", Comparison::kEq, false}, {"ne", Comparison::kNe, false}, {"lt", Comparison::kLt, false},
-      {"le", Comparison::kLe, false}, {"gt", Comparison::kGt, false}, {"ge", Comparison::kGe, false},
-      {"lo", Comparison::kLt, true}, {"ls", Comparison::kLe, true}, {"hi", Comparison::kGt, true},
-      {"hs", Comparison::kGe, true}, {"equ", Comparison::kEqu, false}, {"neu", Comparison::kNeu, false},
-      {"ltu", Comparison::kLtu, false}, {"leu", Comparison::kLeu, false}, {"gtu", Comparison::kGtu, false},
-      {"geu", Comparison::kGeu, false}, {"num", Comparison::kNum, false}, {"nan", Comparison::kNan, false},
+      {"eq", Comparison::kEq, false},   {"ne", Comparison::kNe, false},
+      {"lt", Comparison::kLt, false},   {"le", Comparison::kLe, false},
+      {"gt", Comparison::kGt, false},   {"ge", Comparison::kGe, false},
+      {"lo", Comparison::kLt, true},    {"ls", Comparison::kLe, true},
+      {"hi", Comparison::kGt, true},    {"hs", Comparison::kGe, true},
+      {"equ", Comparison::kEqu, false}, {"neu", Comparison::kNeu, false},
+      {"ltu", Comparison::kLtu, false}, {"leu", Comparison::kLeu, false},
+      {"gtu", Comparison::kGtu, false}, {"geu", Comparison::kGeu, false},
+      {"num", Comparison::kNum, false}, {"nan", Comparison::kNan, false},
   };
   for (const Entry& entry : kEntries) {
     if (!a.accept(entry.name)) continue;
@@ -96,7 +99,8 @@ void decode_slct(Assembler& a) {
   const bool flush = a.accept("ftz");
   const ptx::Type type = a.type(), sign = a.type();
   a.expect_operands(4, 4);
-  if (sign.total_bits() != 32 || type.total_bits() == 128 || type.is_predicate()) return a.unsupported("");
+  if (sign.total_bits() != 32 || type.total_bits() == 128 || type.is_predicate())
+    return a.unsupported("");
   Op op;
   op.handler = handlers().select_signed(type);
   op.d = a.destination(a.operand(0), type);

@@ -28,7 +28,8 @@ void decode_brx(Assembler& a) {
   op.control = Control::kBranchIndexed;
   op.a = a.source32(a.operand(0));
   std::vector<u32> targets;
-  for (int32_t target : a.function().source->branch_tables[static_cast<size_t>(a.operand(1).target)]) {
+  for (int32_t target :
+       a.function().source->branch_tables[static_cast<size_t>(a.operand(1).target)]) {
     targets.push_back(static_cast<u32>(target));
   }
   op.target = static_cast<u32>(targets.size());
@@ -37,14 +38,17 @@ void decode_brx(Assembler& a) {
   a.emit(op);
 }
 
-// The places in the caller's frame of the return values and parameters, in the order of the callee's formals.
-std::vector<u32> argument_offsets(Assembler& a, const ptx::Operand* returns, const ptx::Operand* params) {
+// The places in the caller's frame of the return values and parameters, in the order of the
+// callee's formals.
+std::vector<u32> argument_offsets(Assembler& a, const ptx::Operand* returns,
+                                  const ptx::Operand* params) {
   std::vector<u32> offsets;
   for (const ptx::Operand* list : {returns, params}) {
     if (list == nullptr) continue;
     for (const ptx::Operand& argument : list->elements) {
-      const bool is_param = argument.kind == Kind::kSymbol && argument.local >= 0 &&
-                            a.function().source->locals[static_cast<size_t>(argument.local)].space == "param";
+      const bool is_param =
+          argument.kind == Kind::kSymbol && argument.local >= 0 &&
+          a.function().source->locals[static_cast<size_t>(argument.local)].space == "param";
       if (!is_param) {
         a.unsupported("an argument that is no .param variable");
         return {};
@@ -84,7 +88,8 @@ void decode_call(Assembler& a) {
   if (const auto linked = program.find_function(a.function().module, target.symbol)) {
     const ptx::Function& function = *program.functions()[*linked].function;
     if (function.is_entry) return a.unsupported("call of a kernel");
-    if (function.returns.size() + function.params.size() != op.count) return a.invalid("wrong number of arguments");
+    if (function.returns.size() + function.params.size() != op.count)
+      return a.invalid("wrong number of arguments");
     op.control = Control::kCall;
     op.target = a.decoder().function_index(*linked);
     return a.emit(op);
@@ -125,8 +130,10 @@ void decode_barrier(Assembler& a) {
     a.expect_operands(3, 4);
     if (kind < 0) return a.invalid("no operation");
     op.flags = kKinds[kind];
-    if (op.flags == kBarrierPopc) op.d = a.destination(a.operand(0), type);
-    else op.pd = a.predicate_destination(a.operand(0));
+    if (op.flags == kBarrierPopc)
+      op.d = a.destination(a.operand(0), type);
+    else
+      op.pd = a.predicate_destination(a.operand(0));
     op.a = a.source32(a.operand(1));
     if (a.operand_count() == 4) op.b = a.source32(a.operand(2));
     bool negated = false;
@@ -164,7 +171,8 @@ bool decode_control(Assembler& a) {
     a.decoder().kernel().may_wait = true;
     return a.emit(op), true;
   }
-  if (opcode == "pmevent" || opcode == "griddepcontrol" || opcode == "brkpt" || opcode == "setmaxnreg") {
+  if (opcode == "pmevent" || opcode == "griddepcontrol" || opcode == "brkpt" ||
+      opcode == "setmaxnreg") {
     // Events for profilers, launches that overlap (here they do not), register counts.
     a.skip({"mask", "launch_dependents", "wait", "inc", "dec", "sync", "aligned"});
     a.optional_type();

@@ -10,7 +10,8 @@ void decode_cvt(Assembler& a) {
   ConvertMode mode;
   if (a.accept("pack")) return a.unsupported("cvt.pack");
   const int integral = a.accept_one_of({"rni", "rzi", "rmi", "rpi"});
-  static constexpr Rounding kIntegral[] = {Rounding::kNearest, Rounding::kZero, Rounding::kDown, Rounding::kUp};
+  static constexpr Rounding kIntegral[] = {Rounding::kNearest, Rounding::kZero, Rounding::kDown,
+                                           Rounding::kUp};
   bool has_rounding = false;
   mode.rounding = a.rounding(&has_rounding);
   if (integral >= 0) mode.rounding = kIntegral[integral];
@@ -23,7 +24,8 @@ void decode_cvt(Assembler& a) {
   if (a.failed()) return;
   // A ".rni" of floats gives an integral float; towards an integer there is nothing else.
   mode.to_integral = integral >= 0 && to.is_float() && from.is_float();
-  if (to.is_integer() && from.is_float() && integral < 0) return a.invalid("no rounding to an integer");
+  if (to.is_integer() && from.is_float() && integral < 0)
+    return a.invalid("no rounding to an integer");
 
   Op op;
   op.flags = static_cast<u8>(mode.rounding);
@@ -47,8 +49,10 @@ void decode_cvt(Assembler& a) {
   }
   if (to_nearest_away) return a.unsupported("");
   unsigned d_bits = 0, a_bits = 0;
-  op.d = to.is_float() ? a.destination(a.operand(0), to) : a.loose_destination(a.operand(0), to, &d_bits);
-  op.a = from.is_float() ? a.source(a.operand(1), from) : a.loose_source(a.operand(1), from, &a_bits);
+  op.d = to.is_float() ? a.destination(a.operand(0), to)
+                       : a.loose_destination(a.operand(0), to, &d_bits);
+  op.a =
+      from.is_float() ? a.source(a.operand(1), from) : a.loose_source(a.operand(1), from, &a_bits);
   op.handler = handlers().convert(to, from, mode, d_bits);
   if (op.handler == nullptr) return a.unsupported("");
   // The low part of a wide register: narrowing reads it as such.

@@ -15,7 +15,8 @@ namespace {
 
 // Frames begin on this boundary, so variables can be aligned to it.
 constexpr u32 kFrameAlignment = 128;
-// Local memory per thread of kernels that recurse: nobody knows how deep. Untouched pages cost nothing.
+// Local memory per thread of kernels that recurse: nobody knows how deep. Untouched pages cost
+// nothing.
 constexpr u32 kRecursiveStackBytes = 256 << 10;
 constexpr u64 kStackBytesMax = 16u << 20;
 constexpr u64 kSharedBytesMax = 1u << 20;  // more than any device has
@@ -28,7 +29,8 @@ bool is_float_type(ptx::Type type) { return type.is_float(); }
 bool decode_arithmetic(Assembler& a) {
   const auto& name = a.instruction().name;
   for (size_t i = name.size(); i-- > 1;) {
-    if (const ptx::Type type = ptx::parse_type(name[i])) return is_float_type(type) ? decode_float(a) : decode_integer(a);
+    if (const ptx::Type type = ptx::parse_type(name[i]))
+      return is_float_type(type) ? decode_float(a) : decode_integer(a);
   }
   return decode_integer(a);
 }
@@ -41,17 +43,20 @@ const std::unordered_map<std::string_view, Family>& families() {
       for (std::string_view opcode : opcodes) t.emplace(opcode, family);
     };
     add(decode_arithmetic, {"add", "sub", "mul", "mad", "fma", "div", "neg", "abs", "min", "max"});
-    add(decode_integer, {"rem", "mul24", "mad24", "sad", "and", "or", "xor", "not", "cnot", "shl", "shr", "shf", "bfe",
-                         "bfi", "bfind", "bmsk", "brev", "clz", "popc", "prmt", "lop3", "szext", "addc", "subc", "madc",
-                         "dp4a", "dp2a"});
-    add(decode_float, {"rcp", "sqrt", "rsqrt", "sin", "cos", "ex2", "lg2", "tanh", "copysign", "testp"});
+    add(decode_integer,
+        {"rem",  "mul24", "mad24", "sad",   "and",  "or",    "xor",  "not",  "cnot",
+         "shl",  "shr",   "shf",   "bfe",   "bfi",  "bfind", "bmsk", "brev", "clz",
+         "popc", "prmt",  "lop3",  "szext", "addc", "subc",  "madc", "dp4a", "dp2a"});
+    add(decode_float,
+        {"rcp", "sqrt", "rsqrt", "sin", "cos", "ex2", "lg2", "tanh", "copysign", "testp"});
     add(decode_compare, {"setp", "set", "selp", "slct"});
     add(decode_convert, {"cvt"});
     add(decode_move, {"mov", "cvta", "isspacep"});
-    add(decode_memory, {"ld", "ldu", "st", "cp", "prefetch", "prefetchu", "discard", "applypriority"});
+    add(decode_memory,
+        {"ld", "ldu", "st", "cp", "prefetch", "prefetchu", "discard", "applypriority"});
     add(decode_atomic, {"atom", "red", "membar", "fence"});
-    add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier", "nanosleep", "pmevent",
-                         "griddepcontrol", "setmaxnreg"});
+    add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier",
+                         "nanosleep", "pmevent", "griddepcontrol", "setmaxnreg"});
     add(decode_warp, {"shfl", "vote", "match", "redux", "activemask", "elect"});
     return t;
   }();
@@ -90,7 +95,8 @@ void fill_signature(const ptx::Function& function, const ptx::Module& module, Ke
 // PTX registers are virtual; this is what a block of 1024 threads could always have.
 u32 estimate_registers(const ptx::Function& function) {
   u64 words = 0;
-  for (const ptx::Type& type : function.registers) words += type.is_predicate() ? 0 : type.bits > 32 ? 2 : 1;
+  for (const ptx::Type& type : function.registers)
+    words += type.is_predicate() ? 0 : type.bits > 32 ? 2 : 1;
   return static_cast<u32>(std::clamp<u64>(8 + words / 4, 16, 64));
 }
 
@@ -118,8 +124,10 @@ Slot Decoder::constant(unsigned bits, u64 value) {
   if (added) {
     std::vector<u64>& memory = kernel_.constants;
     it->second = kConstantSlot | static_cast<u32>(memory.size() * sizeof(u64));
-    if (bits == 64) memory.insert(memory.end(), kLanes, value);
-    else memory.insert(memory.end(), kLanes / 2, value << 32 | value);
+    if (bits == 64)
+      memory.insert(memory.end(), kLanes, value);
+    else
+      memory.insert(memory.end(), kLanes / 2, value << 32 | value);
   }
   return it->second;
 }
@@ -155,7 +163,8 @@ u32 Decoder::function_index(u32 linked) const {
 // ---- which functions, what memory ----
 
 void Decoder::add_function(u32 linked) {
-  if (index_of_.try_emplace(linked, static_cast<u32>(reached_.size())).second) reached_.push_back(linked);
+  if (index_of_.try_emplace(linked, static_cast<u32>(reached_.size())).second)
+    reached_.push_back(linked);
 }
 
 void Decoder::lay_out_shared(const ptx::Variable& variable, u32* offset) {
@@ -173,24 +182,29 @@ bool Decoder::scan(u32 place) {
   const LinkedFunction& linked = program_.functions()[reached_[place]];
   ptx::Function& function = *linked.function;
   if (auto problem = ptx::parse_body(function)) {
-    fail({LoadError::Kind::kInvalidPtx, problem->line, fmt::format("line {}: {}", problem->line, problem->message)});
+    fail({LoadError::Kind::kInvalidPtx, problem->line,
+          fmt::format("line {}: {}", problem->line, problem->message)});
     return false;
   }
   for (const ptx::Variable& variable : function.locals) {
     if (variable.space != "shared") continue;
-    if (variable.is_extern || variable.count == 0) shared_alignment_ = std::max(shared_alignment_, variable.alignment);
-    else lay_out_shared(variable, &local_shared_[&variable]);
+    if (variable.is_extern || variable.count == 0)
+      shared_alignment_ = std::max(shared_alignment_, variable.alignment);
+    else
+      lay_out_shared(variable, &local_shared_[&variable]);
   }
   for (const ptx::Instruction& instruction : function.body) {
     const bool is_call = instruction.name[0] == "call";
     const ptx::Operand* const target = is_call ? called_function(instruction) : nullptr;
-    if (target != nullptr && target->kind == ptx::Operand::Kind::kRegister) makes_indirect_calls_[place] = has_indirect_calls_ = true;
+    if (target != nullptr && target->kind == ptx::Operand::Kind::kRegister)
+      makes_indirect_calls_[place] = has_indirect_calls_ = true;
     for (const ptx::Operand& operand : instruction.operands) {
       for_each_symbol(operand, [&](const ptx::Operand& symbol) {
         if (symbol.local >= 0 || symbol.target >= 0) return;
         if (const auto variable = program_.find_variable(linked.module, symbol.symbol)) {
           const ptx::Variable& shared = *program_.variables()[*variable].variable;
-          if (shared.space == "shared" && !shared_.contains(*variable)) lay_out_shared(shared, &shared_[*variable]);
+          if (shared.space == "shared" && !shared_.contains(*variable))
+            lay_out_shared(shared, &shared_[*variable]);
         } else if (const auto* shared = program_.find_extern_shared(linked.module, symbol.symbol)) {
           shared_alignment_ = std::max(shared_alignment_, shared->alignment);
         } else if (const auto callee = program_.find_function(linked.module, symbol.symbol)) {
@@ -222,8 +236,8 @@ bool Decoder::gather() {
   if (!scan_reached(false)) return false;
   required_ = static_cast<u32>(reached_.size());
   if (has_indirect_calls_) {
-    // A pointer may have been stored by another kernel: every function of the program can be meant. One that can't
-    // be decoded faults when it is called.
+    // A pointer may have been stored by another kernel: every function of the program can be meant.
+    // One that can't be decoded faults when it is called.
     for (u32 i = 0; i < program_.functions().size(); ++i) {
       if (!program_.functions()[i].function->is_entry) add_function(i);
     }
@@ -267,7 +281,8 @@ bool Decoder::find_recursion() {
       if (variable.space != "local" && variable.space != "param") continue;
       if (variable.alignment > kFrameAlignment) {
         fail({LoadError::Kind::kUnsupported, variable.line,
-              fmt::format("line {}: alignment {} of a local variable", variable.line, variable.alignment)});
+              fmt::format("line {}: alignment {} of a local variable", variable.line,
+                          variable.alignment)});
         return false;
       }
       bytes = round_up(bytes, std::max(variable.alignment, 8u)) + variable.bytes();
@@ -331,7 +346,8 @@ bool Decoder::lay_out_function(FunctionContext& context) {
       for (const ptx::Variable& variable : *list) {
         if (variable.space != "param") {
           fail({LoadError::Kind::kUnsupported, variable.line,
-                fmt::format("line {}: unsupported parameter in a register, '{}'", variable.line, variable.name)});
+                fmt::format("line {}: unsupported parameter in a register, '{}'", variable.line,
+                            variable.name)});
           return false;
         }
         context.formals.emplace(variable.name, static_cast<u32>(decoded.formals.size()));
@@ -340,7 +356,8 @@ bool Decoder::lay_out_function(FunctionContext& context) {
       }
     }
   }
-  decoded.save_bytes = decoded.recursive ? static_cast<u32>(round_up(saved_bytes, kFrameAlignment)) : 0;
+  decoded.save_bytes =
+      decoded.recursive ? static_cast<u32>(round_up(saved_bytes, kFrameAlignment)) : 0;
 
   u64 offset = 0;
   for (const ptx::Variable& variable : function.locals) {
@@ -366,8 +383,10 @@ bool Decoder::translate(FunctionContext& context) {
     op_of[i] = static_cast<u32>(kernel_.code.size());
     Assembler assembler(*this, context, function.body[i]);
     const auto family = families().find(assembler.opcode());
-    if (family == families().end() || !family->second(assembler)) assembler.unsupported("");
-    else assembler.finish();
+    if (family == families().end() || !family->second(assembler))
+      assembler.unsupported("");
+    else
+      assembler.finish();
   }
   if (failed_) return false;
   op_of[function.body.size()] = static_cast<u32>(kernel_.code.size());
@@ -375,7 +394,8 @@ bool Decoder::translate(FunctionContext& context) {
   end.control = context.index == 0 ? Control::kExit : Control::kReturn;
   end.target = context.index;
   emit(end);
-  for (const TargetFixup& fixup : target_fixups_) kernel_.code[fixup.op].target = op_of[fixup.instruction];
+  for (const TargetFixup& fixup : target_fixups_)
+    kernel_.code[fixup.op].target = op_of[fixup.instruction];
   for (std::vector<u32>* list : list_fixups_) {
     for (u32& target : *list) target = op_of[target];
   }
@@ -427,7 +447,8 @@ bool Decoder::run() {
     fail({LoadError::Kind::kOutOfMemory, 0, "no host memory for constants"});
     return false;
   }
-  if (constant_bytes != 0) std::memcpy(kernel_.constant_memory.data(), kernel_.constants.data(), constant_bytes);
+  if (constant_bytes != 0)
+    std::memcpy(kernel_.constant_memory.data(), kernel_.constants.data(), constant_bytes);
   kernel_.constants = {};
   kernel_.register_bytes = register_bytes_;
   kernel_.predicates = predicate_count_;
@@ -446,8 +467,10 @@ void Decoder::fill_info(KernelInfo& info) const {
 KernelInfo Decoder::describe() {
   const LinkedFunction& entry = program_.functions()[entry_];
   fill_signature(*entry.function, program_.module(entry.module), kernel_.info);
-  if (gather()) fill_info(kernel_.info);
-  else kernel_.info.registers = 16;  // decoding will say what is wrong
+  if (gather())
+    fill_info(kernel_.info);
+  else
+    kernel_.info.registers = 16;  // decoding will say what is wrong
   return kernel_.info;
 }
 
@@ -456,7 +479,8 @@ std::unique_ptr<Kernel> decode_kernel(const LinkedProgram& program, u32 entry, L
   Decoder decoder(program, *kernel, entry);
   if (decoder.run()) return kernel;
   *error = decoder.error();
-  error->message = fmt::format("kernel {}: {}", program.functions()[entry].function->name, error->message);
+  error->message =
+      fmt::format("kernel {}: {}", program.functions()[entry].function->name, error->message);
   return nullptr;
 }
 

@@ -1,5 +1,5 @@
-// From a kernel's PTX to a Kernel that can run: gathers the functions it reaches, lays out shared and local memory,
-// and translates instruction by instruction.
+// From a kernel's PTX to a Kernel that can run: gathers the functions it reaches, lays out shared
+// and local memory, and translates instruction by instruction.
 #pragma once
 
 #include <map>
@@ -14,7 +14,8 @@
 
 namespace farcall::softgpu {
 
-// nullptr on failure, with *error written. Not thread-safe for one program: bodies are parsed on demand.
+// nullptr on failure, with *error written. Not thread-safe for one program: bodies are parsed on
+// demand.
 std::unique_ptr<Kernel> decode_kernel(const LinkedProgram& program, u32 entry, LoadError* error);
 
 // What the signature and the bodies' declarations say, without decoding.
@@ -24,16 +25,17 @@ KernelInfo describe_kernel(const LinkedProgram& program, u32 entry);
 struct FunctionContext {
   const ptx::Function* source;
   size_t module;
-  u32 index;  // in Kernel::functions
-  std::vector<Slot> registers;          // by ptx register number; predicates: unused
-  std::vector<u16> predicates;          // by ptx register number; others: unused
-  std::vector<u32> local_offsets;       // of .local and .param variables, in the frame
+  u32 index;                       // in Kernel::functions
+  std::vector<Slot> registers;     // by ptx register number; predicates: unused
+  std::vector<u16> predicates;     // by ptx register number; others: unused
+  std::vector<u32> local_offsets;  // of .local and .param variables, in the frame
   std::unordered_map<std::string_view, u32> formals;  // name -> index into DecodedFunction::formals
 };
 
 class Decoder {
  public:
-  Decoder(const LinkedProgram& program, Kernel& kernel, u32 entry) : program_(program), kernel_(kernel), entry_(entry) {}
+  Decoder(const LinkedProgram& program, Kernel& kernel, u32 entry)
+      : program_(program), kernel_(kernel), entry_(entry) {}
 
   bool run();
   KernelInfo describe();  // without translating
@@ -56,7 +58,9 @@ class Decoder {
   u32 function_index(u32 linked) const;
   // Offset of a shared variable: of the program by index, or of a function.
   u32 shared_offset(u32 variable) const { return shared_.at(variable); }
-  u32 local_shared_offset(const ptx::Variable* variable) const { return local_shared_.at(variable); }
+  u32 local_shared_offset(const ptx::Variable* variable) const {
+    return local_shared_.at(variable);
+  }
   u32 dynamic_shared_offset() const { return kernel_.shared_bytes; }
 
  private:
@@ -80,11 +84,12 @@ class Decoder {
   LoadError error_{};
   bool failed_ = false;
 
-  std::vector<u32> reached_;                    // linked functions, the kernel first
-  std::unordered_map<u32, u32> index_of_;       // linked function -> its place in reached_
-  std::vector<std::vector<u32>> callees_;       // by place
-  std::vector<std::string> unusable_;           // by place: why the body could not be parsed or decoded
-  u32 required_ = 0;  // the first so many in reached_ are reached by name, the rest by pointers only
+  std::vector<u32> reached_;               // linked functions, the kernel first
+  std::unordered_map<u32, u32> index_of_;  // linked function -> its place in reached_
+  std::vector<std::vector<u32>> callees_;  // by place
+  std::vector<std::string> unusable_;      // by place: why the body could not be parsed or decoded
+  u32 required_ =
+      0;  // the first so many in reached_ are reached by name, the rest by pointers only
   bool has_indirect_calls_ = false;
   bool recursive_ = false;
   std::vector<bool> makes_indirect_calls_;

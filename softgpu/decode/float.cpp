@@ -5,8 +5,8 @@
 namespace farcall::softgpu {
 namespace {
 
-// f32 add, mul and fma are exact operations with a rounding; .approx and .full stand for "any good result", which is
-// here the one of rounding to nearest.
+// f32 add, mul and fma are exact operations with a rounding; .approx and .full stand for "any good
+// result", which is here the one of rounding to nearest.
 void decode_rounded(Assembler& a, FloatOp operation, size_t operands, bool approximate_allowed) {
   FloatMode mode;
   bool found = false;
@@ -53,14 +53,16 @@ void decode_min_max(Assembler& a, bool is_min) {
 }
 
 void decode_testp(Assembler& a) {
-  const int test = a.accept_one_of({"finite", "infinite", "number", "notanumber", "normal", "subnormal"});
+  const int test =
+      a.accept_one_of({"finite", "infinite", "number", "notanumber", "normal", "subnormal"});
   const ptx::Type type = a.type();
   a.expect_operands(2, 2);
   if (test < 0) return a.invalid("no test");
   Op op;
   op.handler = find_float_test(type);
   if (op.handler == nullptr) return a.unsupported("");
-  static constexpr FloatTest kTests[] = {kFinite, kInfinite, kNumber, kNotANumber, kNormal, kSubnormal};
+  static constexpr FloatTest kTests[] = {kFinite,     kInfinite, kNumber,
+                                         kNotANumber, kNormal,   kSubnormal};
   op.flags = kTests[test];
   op.pd = a.predicate_destination(a.operand(0));
   op.a = a.source(a.operand(1), type);

@@ -60,19 +60,24 @@ void decode_add(Assembler& a, bool subtract) {
   a.expect_operands(3, 3);
   const IntegerOp plain = subtract ? IntegerOp::kSub : IntegerOp::kAdd;
   const IntegerOp saturating = subtract ? IntegerOp::kSubSat : IntegerOp::kAddSat;
-  if (type.lanes == 2 && !saturate && !subtract && type.is_integer()) return a.unsupported("two 16-bit integers");
+  if (type.lanes == 2 && !saturate && !subtract && type.is_integer())
+    return a.unsupported("two 16-bit integers");
   a.emit_simple(handlers().integer(saturate ? saturating : plain, type), type);
 }
 
 void decode_multiply(Assembler& a, bool add) {
   for (std::string_view modifier : a.instruction().name) {
-    if (add && modifier == "cc") return emit_carry(a, a.accept("hi") ? CarryOp::kMadHi : (a.accept("lo"), CarryOp::kMadLo), false);
+    if (add && modifier == "cc")
+      return emit_carry(a, a.accept("hi") ? CarryOp::kMadHi : (a.accept("lo"), CarryOp::kMadLo),
+                        false);
   }
   const int half = a.accept_one_of({"lo", "hi", "wide"});
   const bool saturate = a.accept("sat");
   const ptx::Type type = a.type();
   a.expect_operands(add ? 4 : 3, add ? 4 : 3);
-  if (half == 2) return saturate ? a.unsupported("") : emit_wide(a, add ? IntegerOp::kMadWide : IntegerOp::kMulWide, type);
+  if (half == 2)
+    return saturate ? a.unsupported("")
+                    : emit_wide(a, add ? IntegerOp::kMadWide : IntegerOp::kMulWide, type);
   if (half < 0) return a.invalid("neither .lo nor .hi nor .wide");
   if (saturate) {
     if (!add || half != 1) return a.unsupported("");
@@ -118,7 +123,8 @@ void decode_logic(Assembler& a, IntegerOp operation, u8 predicate_operation) {
   op.pd = a.predicate_destination(a.operand(0));
   op.ps = a.predicate_source(a.operand(1), &first_negated);
   if (!is_unary) op.pq = a.predicate_source(a.operand(2), &second_negated);
-  op.flags = static_cast<u8>(predicate_operation | (first_negated ? kNegateFirst : 0) | (second_negated ? kNegateSecond : 0));
+  op.flags = static_cast<u8>(predicate_operation | (first_negated ? kNegateFirst : 0) |
+                             (second_negated ? kNegateSecond : 0));
   a.emit(op);
 }
 
@@ -170,7 +176,8 @@ void decode_bmsk(Assembler& a) {
   if (!wrap && !a.accept("clamp")) return a.invalid("neither .wrap nor .clamp");
   const ptx::Type type = a.type();
   a.expect_operands(3, 3);
-  a.emit_simple(handlers().integer(wrap ? IntegerOp::kBmskWrap : IntegerOp::kBmskClamp, type), type);
+  a.emit_simple(handlers().integer(wrap ? IntegerOp::kBmskWrap : IntegerOp::kBmskClamp, type),
+                type);
 }
 
 void decode_szext(Assembler& a) {
@@ -199,11 +206,13 @@ void decode_dot_product(Assembler& a, bool of_pairs) {
   const ptx::Type first = a.type(), second = a.type();
   a.expect_operands(4, 4);
   if (mode < 0) return a.invalid("neither .lo nor .hi");
-  if (first.bits != 32 || second.bits != 32 || !first.is_integer() || !second.is_integer()) return a.unsupported("");
+  if (first.bits != 32 || second.bits != 32 || !first.is_integer() || !second.is_integer())
+    return a.unsupported("");
   Op op;
   op.handler = find_dot_product(of_pairs);
-  op.flags = static_cast<u8>((first.is_signed() ? kDotFirstSigned : 0) | (second.is_signed() ? kDotSecondSigned : 0) |
-                             (mode == 1 ? kDotHigh : 0));
+  op.flags =
+      static_cast<u8>((first.is_signed() ? kDotFirstSigned : 0) |
+                      (second.is_signed() ? kDotSecondSigned : 0) | (mode == 1 ? kDotHigh : 0));
   op.d = a.destination(a.operand(0), kU32);
   op.a = a.source32(a.operand(1));
   op.b = a.source32(a.operand(2));
@@ -230,7 +239,10 @@ bool decode_integer(Assembler& a) {
   if (opcode == "sub") return decode_add(a, true), true;
   if (opcode == "addc") return emit_carry(a, CarryOp::kAdd, true), true;
   if (opcode == "subc") return emit_carry(a, CarryOp::kSub, true), true;
-  if (opcode == "madc") return emit_carry(a, a.accept("hi") ? CarryOp::kMadHi : (a.accept("lo"), CarryOp::kMadLo), true), true;
+  if (opcode == "madc")
+    return emit_carry(a, a.accept("hi") ? CarryOp::kMadHi : (a.accept("lo"), CarryOp::kMadLo),
+                      true),
+           true;
   if (opcode == "mul") return decode_multiply(a, false), true;
   if (opcode == "mad") return decode_multiply(a, true), true;
   if (opcode == "mul24") return decode_multiply24(a, false), true;
@@ -252,7 +264,8 @@ bool decode_integer(Assembler& a) {
   if (opcode == "shf") return decode_funnel_shift(a), true;
   if (opcode == "bfe") return decode_bit_field(a, false), true;
   if (opcode == "bfi") return decode_bit_field(a, true), true;
-  if (opcode == "bfind") return to_32(a.accept("shiftamt") ? IntegerOp::kBfindShift : IntegerOp::kBfind);
+  if (opcode == "bfind")
+    return to_32(a.accept("shiftamt") ? IntegerOp::kBfindShift : IntegerOp::kBfind);
   if (opcode == "popc") return to_32(IntegerOp::kPopc);
   if (opcode == "clz") return to_32(IntegerOp::kClz);
   if (opcode == "brev") return same_type(IntegerOp::kBrev, 2);

@@ -10,14 +10,17 @@
 namespace farcall::softgpu {
 namespace {
 
-// Bodies of texts up to this size are parsed at once, so that a malformed one is refused when it is loaded, as a
-// driver does. That costs 15 ms at most; the images of libraries are larger and wait until a kernel is used.
+// Bodies of texts up to this size are parsed at once, so that a malformed one is refused when it is
+// loaded, as a driver does. That costs 15 ms at most; the images of libraries are larger and wait
+// until a kernel is used.
 constexpr size_t kEagerBytesMax = 1 << 20;
 
-constexpr u64 kVariableAlignment = 16;  // at least: what the host copies to and from
+constexpr u64 kVariableAlignment = 16;          // at least: what the host copies to and from
 constexpr u64 kProgramBytesMax = u64{1} << 40;  // of variables: no address space gives more
 
-bool stored(const ptx::Variable& variable) { return variable.space == "global" || variable.space == "const"; }
+bool stored(const ptx::Variable& variable) {
+  return variable.space == "global" || variable.space == "const";
+}
 
 LoadError invalid(int line, std::string message) {
   return {LoadError::Kind::kInvalidPtx, line, fmt::format("line {}: {}", line, message)};
@@ -25,11 +28,11 @@ LoadError invalid(int line, std::string message) {
 
 }  // namespace
 
-std::unique_ptr<LinkedProgram> LinkedProgram::link(std::span<const std::string_view> texts, AddressSpace& memory,
-                                                   LoadError* error) {
+std::unique_ptr<LinkedProgram> LinkedProgram::link(std::span<const std::string_view> texts,
+                                                   AddressSpace& memory, LoadError* error) {
   std::unique_ptr<LinkedProgram> program(new LinkedProgram(memory));
-  const bool ok = program->parse(texts, error) && program->collect(error) && program->allocate(error) &&
-                  program->initialize(error);
+  const bool ok = program->parse(texts, error) && program->collect(error) &&
+                  program->allocate(error) && program->initialize(error);
   return ok ? std::move(program) : nullptr;
 }
 
@@ -62,12 +65,13 @@ bool LinkedProgram::parse(std::span<const std::string_view> texts, LoadError* er
 }
 
 // Weak definitions of one name are one thing: the first, or a strong one if there is.
-bool LinkedProgram::add_global_name(Names& names, std::string_view name, u32 index, bool weak, int line,
-                                    LoadError* error) {
+bool LinkedProgram::add_global_name(Names& names, std::string_view name, u32 index, bool weak,
+                                    int line, LoadError* error) {
   const auto [it, added] = names.try_emplace(name, index);
   if (added || weak) return true;
   const bool variables = &names == &global_variables_;
-  const bool other_weak = variables ? variables_[it->second].variable->is_weak : functions_[it->second].function->is_weak;
+  const bool other_weak = variables ? variables_[it->second].variable->is_weak
+                                    : functions_[it->second].function->is_weak;
   if (!other_weak) {
     *error = invalid(line, fmt::format("'{}' is defined in two modules", name));
     return false;
@@ -85,31 +89,38 @@ bool LinkedProgram::collect(LoadError* error) {
       if (variable.is_extern) continue;
       const auto index = static_cast<u32>(variables_.size());
       if (!names.variables.try_emplace(variable.name, index).second) {
-        *error = invalid(variable.line, fmt::format("variable '{}' is defined twice", variable.name));
+        *error =
+            invalid(variable.line, fmt::format("variable '{}' is defined twice", variable.name));
         return false;
       }
       variables_.push_back({&variable, m});
       const bool global = variable.is_visible || variable.is_weak;
-      if (global && !add_global_name(global_variables_, variable.name, index, variable.is_weak, variable.line, error)) return false;
+      if (global && !add_global_name(global_variables_, variable.name, index, variable.is_weak,
+                                     variable.line, error))
+        return false;
       if (stored(variable)) host_variables_.try_emplace(variable.name, index);
     }
     for (ptx::Function& function : module.functions) {
       if (function.is_declaration) continue;
       const auto index = static_cast<u32>(functions_.size());
       if (!names.functions.try_emplace(function.name, index).second) {
-        *error = invalid(function.line, fmt::format("function '{}' is defined twice", function.name));
+        *error =
+            invalid(function.line, fmt::format("function '{}' is defined twice", function.name));
         return false;
       }
       functions_.push_back({&function, m});
       const bool global = function.is_visible || function.is_weak;
-      if (global && !add_global_name(global_functions_, function.name, index, function.is_weak, function.line, error)) return false;
+      if (global && !add_global_name(global_functions_, function.name, index, function.is_weak,
+                                     function.line, error))
+        return false;
       if (function.is_entry) kernels_.try_emplace(function.name, index);
     }
     for (const ptx::Alias& alias : module.aliases) names.aliases.emplace(alias.name, alias.target);
   }
   // The host sees the one that device code sees.
   for (auto& [name, index] : host_variables_) {
-    if (const auto it = global_variables_.find(name); it != global_variables_.end()) index = it->second;
+    if (const auto it = global_variables_.find(name); it != global_variables_.end())
+      index = it->second;
   }
   return true;
 }
@@ -126,14 +137,16 @@ bool LinkedProgram::allocate(LoadError* error) {
       linked.address = bytes;  // an offset until there is memory
       bytes += std::max<u64>(variable.bytes(), 1);
       if (bytes > kProgramBytesMax) {
-        *error = {LoadError::Kind::kOutOfMemory, variable.line, fmt::format("variables need more than {} bytes", bytes)};
+        *error = {LoadError::Kind::kOutOfMemory, variable.line,
+                  fmt::format("variables need more than {} bytes", bytes)};
         return false;
       }
     }
     if (bytes == 0) continue;
     void* const memory = memory_.allocate(bytes, alignment);
     if (memory == nullptr) {
-      *error = {LoadError::Kind::kOutOfMemory, 0, fmt::format("no device memory for {} bytes of variables", bytes)};
+      *error = {LoadError::Kind::kOutOfMemory, 0,
+                fmt::format("no device memory for {} bytes of variables", bytes)};
       return false;
     }
     allocations_.push_back(memory);
@@ -153,7 +166,9 @@ bool LinkedProgram::initialize(LoadError* error) {
     const ptx::Variable& variable = *linked.variable;
     if (!stored(variable)) {
       if (variable.initializers.empty()) continue;
-      *error = invalid(variable.line, fmt::format("initialiser of '{}', which is not in .global or .const", variable.name));
+      *error = invalid(
+          variable.line,
+          fmt::format("initialiser of '{}', which is not in .global or .const", variable.name));
       return false;
     }
     const unsigned element_bytes = std::min(variable.type.bytes(), 8u);
@@ -162,14 +177,15 @@ bool LinkedProgram::initialize(LoadError* error) {
       u64 value = static_cast<u64>(element.value);
       if (!element.symbol.empty()) {
         const std::string_view name = element.symbol;
-        if (const auto index = find_variable(linked.module, name); index && variables_[*index].address != 0) {
+        if (const auto index = find_variable(linked.module, name);
+            index && variables_[*index].address != 0) {
           value += variables_[*index].address;
         } else if (const auto function = find_function(linked.module, name)) {
           value += function_address(*function);
         } else {
           *error = {LoadError::Kind::kUnresolved, variable.line,
-                    fmt::format("line {}: initialiser of '{}' names '{}', which is not defined", variable.line,
-                                variable.name, name)};
+                    fmt::format("line {}: initialiser of '{}' names '{}', which is not defined",
+                                variable.line, variable.name, name)};
           return false;
         }
         if (element.shift >= 0) value >>= element.shift;
@@ -193,9 +209,11 @@ std::optional<u32> LinkedProgram::find_variable(size_t module, std::string_view 
 }
 
 std::optional<u32> LinkedProgram::find_function(size_t module, std::string_view name) const {
-  if (const auto alias = names_[module].aliases.find(name); alias != names_[module].aliases.end()) name = alias->second;
+  if (const auto alias = names_[module].aliases.find(name); alias != names_[module].aliases.end())
+    name = alias->second;
   const auto local = names_[module].functions.find(name);
-  if (local != names_[module].functions.end() && !functions_[local->second].function->is_weak) return local->second;
+  if (local != names_[module].functions.end() && !functions_[local->second].function->is_weak)
+    return local->second;
   const auto global = global_functions_.find(name);
   if (global == global_functions_.end()) return {};
   return global->second;

@@ -1,4 +1,5 @@
-// Several PTX modules as one program: finds symbols across modules, gives variables their memory and initial values.
+// Several PTX modules as one program: finds symbols across modules, gives variables their memory
+// and initial values.
 #pragma once
 
 #include <memory>
@@ -14,8 +15,8 @@
 
 namespace farcall::softgpu {
 
-// Functions have addresses too: their number in the program, plus this. Small, so that a call through a pointer to
-// data is recognised, and not zero.
+// Functions have addresses too: their number in the program, plus this. Small, so that a call
+// through a pointer to data is recognised, and not zero.
 constexpr u64 kFunctionAddressBase = 16;
 
 struct LinkedVariable {
@@ -32,13 +33,14 @@ struct LinkedFunction {
 class LinkedProgram {
  public:
   // nullptr on failure, with *error written. `memory` outlives the program.
-  static std::unique_ptr<LinkedProgram> link(std::span<const std::string_view> texts, AddressSpace& memory,
-                                             LoadError* error);
+  static std::unique_ptr<LinkedProgram> link(std::span<const std::string_view> texts,
+                                             AddressSpace& memory, LoadError* error);
   ~LinkedProgram();
   LinkedProgram(const LinkedProgram&) = delete;
   LinkedProgram& operator=(const LinkedProgram&) = delete;
 
-  // What a name means inside a module; an index, or nothing. A declaration without a definition is not found.
+  // What a name means inside a module; an index, or nothing. A declaration without a definition is
+  // not found.
   std::optional<u32> find_variable(size_t module, std::string_view name) const;
   std::optional<u32> find_function(size_t module, std::string_view name) const;
   // By the names that the host uses.
@@ -66,7 +68,8 @@ class LinkedProgram {
   bool collect(LoadError* error);
   bool allocate(LoadError* error);
   bool initialize(LoadError* error);
-  bool add_global_name(Names& names, std::string_view name, u32 index, bool weak, int line, LoadError* error);
+  bool add_global_name(Names& names, std::string_view name, u32 index, bool weak, int line,
+                       LoadError* error);
 
   AddressSpace& memory_;
   std::vector<std::unique_ptr<ptx::Module>> modules_;

@@ -47,8 +47,10 @@ void decode_load_store(Assembler& a, bool is_load) {
   op.count = static_cast<u8>(elements);
   unsigned bits = type.total_bits() == 64 ? 64 : 32;
   if (elements == 1) {
-    if (is_load) op.d = a.loose_destination(value, type, &bits);
-    else op.b = a.loose_source(value, type, &bits);
+    if (is_load)
+      op.d = a.loose_destination(value, type, &bits);
+    else
+      op.b = a.loose_source(value, type, &bits);
   } else {
     std::vector<u32> slots;
     if (whole128) {
@@ -66,7 +68,8 @@ void decode_load_store(Assembler& a, bool is_load) {
           continue;
         }
         unsigned element_bits = 0;
-        slots.push_back(is_load ? a.loose_destination(element, type, &element_bits) : a.loose_source(element, type, &element_bits));
+        slots.push_back(is_load ? a.loose_destination(element, type, &element_bits)
+                                : a.loose_source(element, type, &element_bits));
         if (!first && element_bits != bits) a.invalid("vector elements of different sizes");
         bits = element_bits;
         first = false;
@@ -82,7 +85,8 @@ void decode_load_store(Assembler& a, bool is_load) {
     op.handler = is_load ? handlers().load(type, kind, bits) : handlers().store(type, kind, bits);
   } else {
     if (elements == 8 && type.bits != 32) return a.unsupported("");
-    op.handler = is_load ? handlers().load_vector(type, kind, bits) : handlers().store_vector(type, kind, bits);
+    op.handler = is_load ? handlers().load_vector(type, kind, bits)
+                         : handlers().store_vector(type, kind, bits);
   }
   if (op.handler == nullptr) return a.unsupported("");
   a.emit(op);
@@ -125,7 +129,8 @@ bool decode_memory(Assembler& a) {
   if (opcode == "ld" || opcode == "ldu") return decode_load_store(a, true), true;
   if (opcode == "st") return decode_load_store(a, false), true;
   if (opcode == "cp") return decode_copy(a), true;
-  if (opcode == "prefetch" || opcode == "prefetchu" || opcode == "discard" || opcode == "applypriority") {
+  if (opcode == "prefetch" || opcode == "prefetchu" || opcode == "discard" ||
+      opcode == "applypriority") {
     a.space();
     a.skip_cache_hints();
     a.skip({"L1", "L2", "tensormap"});

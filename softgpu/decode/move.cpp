@@ -27,14 +27,18 @@ void unpack(Assembler& a, ptx::Type type) {
   const auto count = static_cast<unsigned>(elements.size());
   Op op;
   op.handler = handlers().unpack(type.total_bits(), count);
-  if (op.handler == nullptr) return a.unsupported(fmt::format("{} elements in {} bits", count, type.total_bits()));
+  if (op.handler == nullptr)
+    return a.unsupported(fmt::format("{} elements in {} bits", count, type.total_bits()));
   op.a = a.source(a.operand(1), {Kind::kBits, static_cast<uint16_t>(type.total_bits()), 1});
   const ptx::Type element{Kind::kBits, static_cast<uint16_t>(type.total_bits() / count), 1};
   std::vector<u32> slots;
   for (const ptx::Operand& e : elements) {
     unsigned bits = 32;
-    if (e.kind == OperandKind::kSink) slots.push_back(kNoSlot);
-    else slots.push_back(element.bits < 16 ? a.loose_destination(e, element, &bits) : a.destination(e, element));
+    if (e.kind == OperandKind::kSink)
+      slots.push_back(kNoSlot);
+    else
+      slots.push_back(element.bits < 16 ? a.loose_destination(e, element, &bits)
+                                        : a.destination(e, element));
     if (bits != 32) a.invalid("element wider than its part");
   }
   op.count = static_cast<u8>(count);
@@ -56,15 +60,18 @@ void copy64(Assembler& a, Slot d, Slot from) {
 void move128(Assembler& a) {
   const ptx::Operand &to = a.operand(0), &from = a.operand(1);
   auto whole = [&](const ptx::Operand& operand) -> Slot {
-    if (a.register_bits(operand) == 128) return a.function().registers[static_cast<size_t>(operand.reg)];
+    if (a.register_bits(operand) == 128)
+      return a.function().registers[static_cast<size_t>(operand.reg)];
     a.invalid("the operand is no 128-bit register");
     return 0;
   };
   if (to.kind == OperandKind::kVector) {
     if (to.elements.size() != 2) return a.unsupported("");
     const Slot source = whole(from);
-    if (to.elements[0].kind != OperandKind::kSink) copy64(a, a.destination(to.elements[0], kB64), source);
-    if (to.elements[1].kind != OperandKind::kSink) copy64(a, a.destination(to.elements[1], kB64), high_half(source));
+    if (to.elements[0].kind != OperandKind::kSink)
+      copy64(a, a.destination(to.elements[0], kB64), source);
+    if (to.elements[1].kind != OperandKind::kSink)
+      copy64(a, a.destination(to.elements[1], kB64), high_half(source));
   } else if (from.kind == OperandKind::kVector) {
     if (from.elements.size() != 2) return a.unsupported("");
     const Slot d = whole(to);
@@ -96,7 +103,8 @@ void decode_mov(Assembler& a) {
   a.emit(op);
 }
 
-// Shared addresses count from the start of the block's shared memory; all others are generic ones already.
+// Shared addresses count from the start of the block's shared memory; all others are generic ones
+// already.
 void decode_cvta(Assembler& a) {
   const bool to_space = a.accept("to");
   const std::string_view space = a.space();
@@ -107,7 +115,8 @@ void decode_cvta(Assembler& a) {
   op.d = a.destination(a.operand(0), type);
   op.a = a.source(a.operand(1), type);
   if (space == "shared") {
-    op.handler = handlers().integer(to_space ? IntegerOp::kSub : IntegerOp::kAdd, {Kind::kUnsigned, 64, 1});
+    op.handler =
+        handlers().integer(to_space ? IntegerOp::kSub : IntegerOp::kAdd, {Kind::kUnsigned, 64, 1});
     op.b = a.special(Special::kSharedBase);
   } else {
     op.handler = handlers().copy(64);
@@ -120,8 +129,11 @@ void decode_isspacep(Assembler& a) {
   a.expect_operands(2, 2);
   Op op;
   op.handler = is_space;
-  op.flags = space == "shared" ? kIsShared : space == "local" ? kIsLocal : space == "const" ? kIsConst
-             : space == "param" ? kIsParam : kIsGlobal;
+  op.flags = space == "shared"  ? kIsShared
+             : space == "local" ? kIsLocal
+             : space == "const" ? kIsConst
+             : space == "param" ? kIsParam
+                                : kIsGlobal;
   if (space == "generic") return a.unsupported("");
   op.pd = a.predicate_destination(a.operand(0));
   op.a = a.source(a.operand(1), kB64);

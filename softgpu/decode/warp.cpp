@@ -13,7 +13,8 @@ void set_members(Assembler& a, Op& op, bool sync, size_t operand) {
 
 void decode_shfl(Assembler& a) {
   const bool sync = a.accept("sync");
-  static constexpr ShuffleMode kModes[] = {ShuffleMode::kUp, ShuffleMode::kDown, ShuffleMode::kButterfly, ShuffleMode::kIndex};
+  static constexpr ShuffleMode kModes[] = {ShuffleMode::kUp, ShuffleMode::kDown,
+                                           ShuffleMode::kButterfly, ShuffleMode::kIndex};
   const int mode = a.accept_one_of({"up", "down", "bfly", "idx"});
   const ptx::Type type = a.type();
   a.expect_operands(sync ? 5 : 4, sync ? 5 : 4);
@@ -38,8 +39,10 @@ void decode_vote(Assembler& a) {
   if (mode < 0) return a.invalid("no mode");
   Op op;
   op.handler = vote;
-  if (kModes[mode] == kVoteBallot) op.d = a.destination(a.operand(0), type);
-  else op.pd = a.predicate_destination(a.operand(0));
+  if (kModes[mode] == kVoteBallot)
+    op.d = a.destination(a.operand(0), type);
+  else
+    op.pd = a.predicate_destination(a.operand(0));
   bool negated = false;
   op.ps = a.predicate_source(a.operand(1), &negated);
   op.flags = static_cast<u8>(kModes[mode] | (negated ? kVoteNegated : 0));
@@ -65,7 +68,8 @@ void decode_match(Assembler& a) {
 
 void decode_redux(Assembler& a) {
   if (!a.accept("sync")) return a.invalid("no .sync");
-  static constexpr AtomicOp kOps[] = {AtomicOp::kAdd, AtomicOp::kMin, AtomicOp::kMax, AtomicOp::kAnd, AtomicOp::kOr, AtomicOp::kXor};
+  static constexpr AtomicOp kOps[] = {AtomicOp::kAdd, AtomicOp::kMin, AtomicOp::kMax,
+                                      AtomicOp::kAnd, AtomicOp::kOr,  AtomicOp::kXor};
   const int operation = a.accept_one_of({"add", "min", "max", "and", "or", "xor"});
   const ptx::Type type = a.type();
   a.expect_operands(3, 3);
@@ -98,7 +102,8 @@ bool decode_warp(Assembler& a) {
     Op op;
     op.handler = elect;
     op.pq = a.second_predicate(a.operand(0));
-    if (a.operand(0).kind != ptx::Operand::Kind::kSink) op.d = a.destination(a.operand(0), {ptx::Type::Kind::kBits, 32, 1});
+    if (a.operand(0).kind != ptx::Operand::Kind::kSink)
+      op.d = a.destination(a.operand(0), {ptx::Type::Kind::kBits, 32, 1});
     set_members(a, op, true, 1);
     return a.emit(op), true;
   }

@@ -5,7 +5,8 @@
 namespace farcall::softgpu {
 namespace {
 
-// Shared memory comes in units of this on hardware, so an access just past the end of an array does not fault.
+// Shared memory comes in units of this on hardware, so an access just past the end of an array does
+// not fault.
 constexpr u32 kSharedUnit = 128;
 
 template <class T, class F>
@@ -18,27 +19,48 @@ u64 block_value(const Block& block, Special special) {
   const Launch& launch = *block.run->launch;
   const u64 workspace = reinterpret_cast<u64>(&block.run->workspace);
   switch (special) {
-    case Special::kNtidX: return launch.block.x;
-    case Special::kNtidY: return launch.block.y;
-    case Special::kNtidZ: return launch.block.z;
-    case Special::kCtaidX: return block.index[0];
-    case Special::kCtaidY: return block.index[1];
-    case Special::kCtaidZ: return block.index[2];
-    case Special::kNctaidX: return launch.grid.x;
-    case Special::kNctaidY: return launch.grid.y;
-    case Special::kNctaidZ: return launch.grid.z;
-    case Special::kNwarpId: return (block.threads + kLanes - 1) / kLanes;
-    case Special::kSmId: return 0;
-    case Special::kNsmId: return 1;
-    case Special::kGridId: return block.run->grid_id;
-    case Special::kDynamicSmemSize: return launch.dynamic_shared_bytes;
-    case Special::kTotalSmemSize: return block.kernel->shared_bytes + launch.dynamic_shared_bytes;
-    case Special::kEnvReg1: return workspace >> 32;
-    case Special::kEnvReg2: return workspace & 0xffff'ffff;
-    case Special::kSharedBase: return reinterpret_cast<u64>(block.shared.data());
-    case Special::kParamBase: return block.params;
-    case Special::kOne: return 1;
-    default: return 0;
+    case Special::kNtidX:
+      return launch.block.x;
+    case Special::kNtidY:
+      return launch.block.y;
+    case Special::kNtidZ:
+      return launch.block.z;
+    case Special::kCtaidX:
+      return block.index[0];
+    case Special::kCtaidY:
+      return block.index[1];
+    case Special::kCtaidZ:
+      return block.index[2];
+    case Special::kNctaidX:
+      return launch.grid.x;
+    case Special::kNctaidY:
+      return launch.grid.y;
+    case Special::kNctaidZ:
+      return launch.grid.z;
+    case Special::kNwarpId:
+      return (block.threads + kLanes - 1) / kLanes;
+    case Special::kSmId:
+      return 0;
+    case Special::kNsmId:
+      return 1;
+    case Special::kGridId:
+      return block.run->grid_id;
+    case Special::kDynamicSmemSize:
+      return launch.dynamic_shared_bytes;
+    case Special::kTotalSmemSize:
+      return block.kernel->shared_bytes + launch.dynamic_shared_bytes;
+    case Special::kEnvReg1:
+      return workspace >> 32;
+    case Special::kEnvReg2:
+      return workspace & 0xffff'ffff;
+    case Special::kSharedBase:
+      return reinterpret_cast<u64>(block.shared.data());
+    case Special::kParamBase:
+      return block.params;
+    case Special::kOne:
+      return 1;
+    default:
+      return 0;
   }
 }
 
@@ -47,17 +69,28 @@ u32 lane_value(const Block& block, const Warp& warp, Special special, u32 lane) 
   const u32 thread = warp.index * kLanes + lane;
   const u64 bit = u64{1} << lane;
   switch (special) {
-    case Special::kTidX: return thread % shape.x;
-    case Special::kTidY: return thread / shape.x % shape.y;
-    case Special::kTidZ: return thread / shape.x / shape.y;
-    case Special::kLaneId: return lane;
-    case Special::kWarpId: return warp.index;
-    case Special::kLaneMaskEq: return static_cast<u32>(bit);
-    case Special::kLaneMaskLt: return static_cast<u32>(bit - 1);
-    case Special::kLaneMaskLe: return static_cast<u32>(2 * bit - 1);
-    case Special::kLaneMaskGt: return ~static_cast<u32>(2 * bit - 1);
-    case Special::kLaneMaskGe: return ~static_cast<u32>(bit - 1);
-    default: return 0;
+    case Special::kTidX:
+      return thread % shape.x;
+    case Special::kTidY:
+      return thread / shape.x % shape.y;
+    case Special::kTidZ:
+      return thread / shape.x / shape.y;
+    case Special::kLaneId:
+      return lane;
+    case Special::kWarpId:
+      return warp.index;
+    case Special::kLaneMaskEq:
+      return static_cast<u32>(bit);
+    case Special::kLaneMaskLt:
+      return static_cast<u32>(bit - 1);
+    case Special::kLaneMaskLe:
+      return static_cast<u32>(2 * bit - 1);
+    case Special::kLaneMaskGt:
+      return ~static_cast<u32>(2 * bit - 1);
+    case Special::kLaneMaskGe:
+      return ~static_cast<u32>(bit - 1);
+    default:
+      return 0;
   }
 }
 
@@ -77,13 +110,15 @@ bool prepare_warp(Block& block, Warp& warp) {
   warp.window_base = block.run->memory->window_base();
   warp.window_limit = block.run->memory->window_bytes();
   warp.shared_base = reinterpret_cast<u64>(block.shared.data());
-  warp.shared_limit = (u64{kernel.shared_bytes} + block.run->launch->dynamic_shared_bytes + kSharedUnit - 1) /
-                      kSharedUnit * kSharedUnit;
+  warp.shared_limit =
+      (u64{kernel.shared_bytes} + block.run->launch->dynamic_shared_bytes + kSharedUnit - 1) /
+      kSharedUnit * kSharedUnit;
   warp.local_base = reinterpret_cast<u64>(warp.local.data());
   warp.local_limit = local_bytes;
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special >= Special::kFirstOfBlock) continue;
-    fill<u32>(warp.base[0], s.slot, [&](u32 lane) { return lane_value(block, warp, s.special, lane); });
+    fill<u32>(warp.base[0], s.slot,
+              [&](u32 lane) { return lane_value(block, warp, s.special, lane); });
   }
   fill<u64>(warp.base[0], kernel.functions[0].frame_slot,
             [&](u32 lane) { return warp.local_base + u64{kernel.stack_bytes} * lane; });
@@ -98,19 +133,24 @@ bool start_block(Block& block, GridRun& run, u64 index) {
   const Kernel& kernel = *run.kernel;
   block.run = &run;
   block.kernel = &kernel;
-  block.index = {static_cast<u32>(index % launch.grid.x), static_cast<u32>(index / launch.grid.x % launch.grid.y),
+  block.index = {static_cast<u32>(index % launch.grid.x),
+                 static_cast<u32>(index / launch.grid.x % launch.grid.y),
                  static_cast<u32>(index / launch.grid.x / launch.grid.y)};
   block.threads = block.living = launch.block.x * launch.block.y * launch.block.z;
   block.barriers = {};
   block.params = reinterpret_cast<u64>(run.params);
   block.warp_count = (block.threads + kLanes - 1) / kLanes;
-  const size_t shared_bytes = size_t{kernel.shared_bytes} + launch.dynamic_shared_bytes + kSharedUnit;
-  if (!block.shared.reserve(shared_bytes) || !block.values.reserve(kernel.block_value_bytes)) return false;
+  const size_t shared_bytes =
+      size_t{kernel.shared_bytes} + launch.dynamic_shared_bytes + kSharedUnit;
+  if (!block.shared.reserve(shared_bytes) || !block.values.reserve(kernel.block_value_bytes))
+    return false;
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special < Special::kFirstOfBlock) continue;
     const u64 value = block_value(block, s.special);
-    if (is_wide(s.special)) fill<u64>(block.values.data(), s.slot, [&](u32) { return value; });
-    else fill<u32>(block.values.data(), s.slot, [&](u32) { return static_cast<u32>(value); });
+    if (is_wide(s.special))
+      fill<u64>(block.values.data(), s.slot, [&](u32) { return value; });
+    else
+      fill<u32>(block.values.data(), s.slot, [&](u32) { return static_cast<u32>(value); });
   }
   while (block.warps.size() < block.warp_count) {
     block.warps.push_back(std::make_unique<Warp>());

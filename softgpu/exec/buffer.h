@@ -5,7 +5,8 @@
 
 namespace farcall::softgpu {
 
-// Zeroed memory with an alignment that vector instructions and PTX's widest types like; grows, never shrinks.
+// Zeroed memory with an alignment that vector instructions and PTX's widest types like; grows,
+// never shrinks.
 class Buffer {
  public:
   static constexpr size_t kAlignment = 256;

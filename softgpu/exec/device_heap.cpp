@@ -34,7 +34,8 @@ bool DeviceHeap::release(u64 address) {
   if (found == allocated_.end()) return false;
   auto [it, added] = free_.emplace(address, found->second);
   allocated_.erase(found);
-  if (const auto next = std::next(it); next != free_.end() && it->first + it->second == next->first) {
+  if (const auto next = std::next(it);
+      next != free_.end() && it->first + it->second == next->first) {
     it->second += next->second;
     free_.erase(next);
   }

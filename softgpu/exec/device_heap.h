@@ -1,4 +1,5 @@
-// The heap behind malloc() and free() of device code. Blocks stay alive between kernels, as in CUDA.
+// The heap behind malloc() and free() of device code. Blocks stay alive between kernels, as in
+// CUDA.
 #pragma once
 
 #include <map>
@@ -18,8 +19,8 @@ class DeviceHeap {
   DeviceHeap(const DeviceHeap&) = delete;
   DeviceHeap& operator=(const DeviceHeap&) = delete;
 
-  u64 allocate(u64 bytes);      // 0: the heap is used up
-  bool release(u64 address);    // false: no block of this heap
+  u64 allocate(u64 bytes);    // 0: the heap is used up
+  bool release(u64 address);  // false: no block of this heap
 
  private:
   // CUDA's default of cudaLimitMallocHeapSize; taken from the device on first use.
@@ -29,7 +30,7 @@ class DeviceHeap {
   AddressSpace& memory_;
   std::mutex mutex_;
   void* arena_ = nullptr;
-  std::map<u64, u64> free_;                // address -> bytes
+  std::map<u64, u64> free_;  // address -> bytes
   std::unordered_map<u64, u64> allocated_;
 };
 

@@ -80,7 +80,10 @@ class InterpretedProgram final : public Program {
 class InterpreterEngine final : public Engine {
  public:
   InterpreterEngine(AddressSpace& memory, EngineOptions options)
-      : memory_(memory), options_(std::move(options)), heap_(memory), pool_(workers(options_) - 1) {}
+      : memory_(memory),
+        options_(std::move(options)),
+        heap_(memory),
+        pool_(workers(options_) - 1) {}
 
   std::unique_ptr<Program> load(std::span<const std::string_view> ptx, LoadError* error) override {
     auto linked = LinkedProgram::link(ptx, memory_, error);
@@ -101,7 +104,8 @@ class InterpreterEngine final : public Engine {
     u8* params = small;
     if (launch.params.size() > sizeof small) {
       large = std::make_unique<u8[]>(launch.params.size() + 64);
-      params = reinterpret_cast<u8*>((reinterpret_cast<uintptr_t>(large.get()) + 63) & ~uintptr_t{63});
+      params =
+          reinterpret_cast<u8*>((reinterpret_cast<uintptr_t>(large.get()) + 63) & ~uintptr_t{63});
     }
     if (!launch.params.empty()) std::memcpy(params, launch.params.data(), launch.params.size());
 
@@ -126,7 +130,8 @@ class InterpreterEngine final : public Engine {
   static constexpr size_t kSmallParamBytes = 1024;
 
   static unsigned workers(const EngineOptions& options) {
-    return options.workers != 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
+    return options.workers != 0 ? options.workers
+                                : std::max(1u, std::thread::hardware_concurrency());
   }
 
   AddressSpace& memory_;

@@ -1,9 +1,10 @@
-// What softgpu's driver needs from its execution engine: load PTX, look up kernels and variables, run a grid.
+// What softgpu's driver needs from its execution engine: load PTX, look up kernels and variables,
+// run a grid.
 //
-// A Program is one linked module: its variables live in device memory, its kernels are decoded on first use.
-// Engine::launch() runs a whole grid and returns when it is done; it may be called from several threads at once
-// (one per stream). Errors in PTX are a LoadError with line and construct; errors of a running kernel are a Fault.
-// Nothing here knows of contexts, streams or CUDA's API.
+// A Program is one linked module: its variables live in device memory, its kernels are decoded on
+// first use. Engine::launch() runs a whole grid and returns when it is done; it may be called from
+// several threads at once (one per stream). Errors in PTX are a LoadError with line and construct;
+// errors of a running kernel are a Fault. Nothing here knows of contexts, streams or CUDA's API.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +24,9 @@ struct Dim3 {
 };
 
 // Where kernels may read and write. Device memory is host memory inside one reserved window (see
-// driver/device_memory.h); pages of the window that no allocation owns are PROT_NONE, so a stray access inside it
-// faults by page and one outside it by this check. Host ranges that kernels may see (pinned, managed) are asked
-// for only when the address is outside the window.
+// driver/device_memory.h); pages of the window that no allocation owns are PROT_NONE, so a stray
+// access inside it faults by page and one outside it by this check. Host ranges that kernels may
+// see (pinned, managed) are asked for only when the address is outside the window.
 class AddressSpace {
  public:
   virtual ~AddressSpace() = default;
@@ -40,8 +41,9 @@ class AddressSpace {
 struct LoadError {
   enum class Kind { kInvalidPtx, kUnsupported, kUnresolved, kOutOfMemory, kNoSuchSymbol };
   Kind kind;
-  int line = 0;         // in the PTX text, 1-based; 0: not about a line
-  std::string message;  // names the construct: "line 17: unsupported instruction 'wgmma.mma_async...'"
+  int line = 0;  // in the PTX text, 1-based; 0: not about a line
+  std::string
+      message;  // names the construct: "line 17: unsupported instruction 'wgmma.mma_async...'"
 };
 
 struct ParamInfo {
@@ -91,7 +93,15 @@ struct Launch {
 };
 
 struct Fault {
-  enum class Kind { kIllegalAddress, kMisaligned, kTrap, kAssert, kIllegalInstruction, kStackOverflow, kTimeout };
+  enum class Kind {
+    kIllegalAddress,
+    kMisaligned,
+    kTrap,
+    kAssert,
+    kIllegalInstruction,
+    kStackOverflow,
+    kTimeout
+  };
   Kind kind;
   std::string message;  // kernel, block, thread, PTX line, address: complete, ready to log
   uint64_t address = 0;
@@ -107,9 +117,12 @@ struct EngineOptions {
 class Engine {
  public:
   virtual ~Engine() = default;
-  // Links all texts into one module (-rdc=true programs bring several). On failure writes *error, returns nullptr.
-  virtual std::unique_ptr<Program> load(std::span<const std::string_view> ptx, LoadError* error) = 0;
-  // Blocks until the grid is done or has faulted. The caller has checked dimensions against the device's limits.
+  // Links all texts into one module (-rdc=true programs bring several). On failure writes *error,
+  // returns nullptr.
+  virtual std::unique_ptr<Program> load(std::span<const std::string_view> ptx,
+                                        LoadError* error) = 0;
+  // Blocks until the grid is done or has faulted. The caller has checked dimensions against the
+  // device's limits.
   virtual std::optional<Fault> launch(const Launch& launch) = 0;
 
   // `memory` outlives the engine.

@@ -1,4 +1,5 @@
-// How long do typical kernels take on the interpreter? Prints one JSON line per kernel: best of several runs.
+// How long do typical kernels take on the interpreter? Prints one JSON line per kernel: best of
+// several runs.
 //   softgpu-bench [--workers N] [kernel...]
 #include <algorithm>
 #include <cstdio>
@@ -39,18 +40,23 @@ struct Bench {
   unsigned workers;
   std::vector<std::string> only;
 
-  explicit Bench(unsigned workers_) : device(workers_), program(device.load(kernels_75)), workers(workers_) {}
+  explicit Bench(unsigned workers_)
+      : device(workers_), program(device.load(kernels_75)), workers(workers_) {}
 
-  void run(const char* kernel, const char* size, Dim3 grid, Dim3 block, const Params& params, uint32_t shared = 0) {
+  void run(const char* kernel, const char* size, Dim3 grid, Dim3 block, const Params& params,
+           uint32_t shared = 0) {
     if (!only.empty() && std::find(only.begin(), only.end(), kernel) == only.end()) return;
     LoadError error{};
     const double decode = seconds([&] {
       auto fresh = device.load(kernels_75);
       fresh->kernel(kernel, &error);
     });
-    const double time = seconds([&] { device.launch(*program, kernel, grid, block, params, shared); });
-    std::printf("{\"bench\":\"softgpu\",\"kernel\":\"%s\",\"size\":\"%s\",\"isa\":\"%s\",\"workers\":%u,\"cpu_ms\":%.3f,\"load_ms\":%.3f}\n",
-                kernel, size, handlers().name, workers, 1e3 * time, 1e3 * decode);
+    const double time =
+        seconds([&] { device.launch(*program, kernel, grid, block, params, shared); });
+    std::printf(
+        "{\"bench\":\"softgpu\",\"kernel\":\"%s\",\"size\":\"%s\",\"isa\":\"%s\",\"workers\":%u,"
+        "\"cpu_ms\":%.3f,\"load_ms\":%.3f}\n",
+        kernel, size, handlers().name, workers, 1e3 * time, 1e3 * decode);
     std::fflush(stdout);
   }
 };
@@ -63,8 +69,10 @@ int main(int argc, char** argv) {
   unsigned workers = 1;
   std::vector<std::string> only;
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--workers" && i + 1 < argc) workers = static_cast<unsigned>(std::atoi(argv[++i]));
-    else only.emplace_back(argv[i]);
+    if (std::string_view(argv[i]) == "--workers" && i + 1 < argc)
+      workers = static_cast<unsigned>(std::atoi(argv[++i]));
+    else
+      only.emplace_back(argv[i]);
   }
   Bench bench(workers);
   bench.only = only;
@@ -86,14 +94,19 @@ int main(int argc, char** argv) {
   {
     const uint32_t n = 512;
     auto a = fill(n * n), b = fill(n * n), c = fill(n * n);
-    bench.run("matmul_naive", "512", {n / 16, n / 16}, {16, 16}, Params(a.data(), b.data(), c.data(), int{n}));
-    bench.run("matmul16", "512", {n / 16, n / 16}, {16, 16}, Params(a.data(), b.data(), c.data(), int{n}));
-    bench.run("matmul32", "512", {n / 32, n / 32}, {32, 32}, Params(a.data(), b.data(), c.data(), int{n}));
+    bench.run("matmul_naive", "512", {n / 16, n / 16}, {16, 16},
+              Params(a.data(), b.data(), c.data(), int{n}));
+    bench.run("matmul16", "512", {n / 16, n / 16}, {16, 16},
+              Params(a.data(), b.data(), c.data(), int{n}));
+    bench.run("matmul32", "512", {n / 32, n / 32}, {32, 32},
+              Params(a.data(), b.data(), c.data(), int{n}));
   }
   {
     auto p = fill(1024);
-    bench.run("vector_add", "one block (latency of a launch)", {1}, {256}, Params(p.data(), p.data(), p.data(), 256));
+    bench.run("vector_add", "one block (latency of a launch)", {1}, {256},
+              Params(p.data(), p.data(), p.data(), 256));
     auto data = bench.device.array<int>(16);
-    bench.run("software_grid_barrier", "48 blocks, 10 rounds", {48}, {64}, Params(&data[15], data.data(), 0));
+    bench.run("software_grid_barrier", "48 blocks, 10 rounds", {48}, {64},
+              Params(&data[15], data.data(), 0));
   }
 }

@@ -42,12 +42,15 @@ int installation_count = 0;
 void pass_on(int signal, siginfo_t* info, void* context) {
   // A handler that came between may pass on to ours again: then to the one before both.
   const bool again = passing_on;
-  const struct sigaction& previous = (again ? original_actions : previous_actions)[signal == SIGSEGV ? 0 : 1];
+  const struct sigaction& previous =
+      (again ? original_actions : previous_actions)[signal == SIGSEGV ? 0 : 1];
   const bool with_info = (previous.sa_flags & SA_SIGINFO) != 0;
   if (with_info || (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)) {
     passing_on = true;
-    if (with_info) previous.sa_sigaction(signal, info, context);
-    else previous.sa_handler(signal);
+    if (with_info)
+      previous.sa_sigaction(signal, info, context);
+    else
+      previous.sa_handler(signal);
     passing_on = again;
     return;
   }
@@ -60,7 +63,8 @@ void pass_on(int signal, siginfo_t* info, void* context) {
 
 void on_signal(int signal, siginfo_t* info, void* context) {
   DeviceCodeScope::State* const state = current_state;
-  if (state == nullptr || !state->running || info->si_code <= 0) return pass_on(signal, info, context);
+  if (state == nullptr || !state->running || info->si_code <= 0)
+    return pass_on(signal, info, context);
   state->running = false;
   state->signal = signal;
   state->signal_address = reinterpret_cast<u64>(info->si_addr);
@@ -78,7 +82,8 @@ bool is_ours(const struct sigaction& action) {
   return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == on_signal;
 }
 
-// A stack for signal handlers: kernels may have been called on a small stack, and others' handlers may need it.
+// A stack for signal handlers: kernels may have been called on a small stack, and others' handlers
+// may need it.
 class AlternateStack {
  public:
   AlternateStack() {
@@ -109,13 +114,20 @@ class AlternateStack {
 
 const char* describe(Fault::Kind kind) {
   switch (kind) {
-    case Fault::Kind::kIllegalAddress: return "illegal address";
-    case Fault::Kind::kMisaligned: return "misaligned address";
-    case Fault::Kind::kTrap: return "trap";
-    case Fault::Kind::kAssert: return "assertion failed";
-    case Fault::Kind::kIllegalInstruction: return "illegal instruction";
-    case Fault::Kind::kStackOverflow: return "stack overflow";
-    case Fault::Kind::kTimeout: return "deadlock";
+    case Fault::Kind::kIllegalAddress:
+      return "illegal address";
+    case Fault::Kind::kMisaligned:
+      return "misaligned address";
+    case Fault::Kind::kTrap:
+      return "trap";
+    case Fault::Kind::kAssert:
+      return "assertion failed";
+    case Fault::Kind::kIllegalInstruction:
+      return "illegal instruction";
+    case Fault::Kind::kStackOverflow:
+      return "stack overflow";
+    case Fault::Kind::kTimeout:
+      return "deadlock";
   }
   return "fault";
 }
@@ -140,16 +152,18 @@ int find_lane(const Warp& warp, const Op& op, u64 address) {
 
 }  // namespace
 
-Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address, const char* detail) {
+Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
+                     const char* detail) {
   const Block& block = *warp.block;
   const Dim3 shape = block.run->launch->block;
   Fault fault{kind, {}, address};
-  fault.message = fmt::format("{} in kernel {}, block ({},{},{})", describe(kind), block.kernel->info.name,
-                              block.index[0], block.index[1], block.index[2]);
+  fault.message =
+      fmt::format("{} in kernel {}, block ({},{},{})", describe(kind), block.kernel->info.name,
+                  block.index[0], block.index[1], block.index[2]);
   if (lane >= 0) {
     const u32 thread = warp.index * kLanes + static_cast<u32>(lane);
-    fault.message += fmt::format(", thread ({},{},{})", thread % shape.x, thread / shape.x % shape.y,
-                                 thread / shape.x / shape.y);
+    fault.message += fmt::format(", thread ({},{},{})", thread % shape.x,
+                                 thread / shape.x % shape.y, thread / shape.x / shape.y);
   }
   if (op.line != 0) fault.message += fmt::format(", PTX line {}", op.line);
   const bool has_address = kind == Fault::Kind::kIllegalAddress || kind == Fault::Kind::kMisaligned;
@@ -178,7 +192,8 @@ DeviceCodeScope::DeviceCodeScope() : state_(new State) {
 
 DeviceCodeScope::~DeviceCodeScope() { delete state_; }
 
-bool DeviceCodeScope::run_guarded(void (*body)(void*), void* argument, Warp* const volatile* warp, Fault* fault) {
+bool DeviceCodeScope::run_guarded(void (*body)(void*), void* argument, Warp* const volatile* warp,
+                                  Fault* fault) {
   State* const outer = current_state;
   current_state = state_;
   // No signal mask is saved: nothing here changes it.
@@ -192,7 +207,8 @@ bool DeviceCodeScope::run_guarded(void (*body)(void*), void* argument, Warp* con
   current_state = outer;
   const Warp& at = **warp;
   if (state_->signal == 0) {
-    *fault = describe_fault(at, *state_->op, state_->lane, state_->kind, state_->address, state_->detail);
+    *fault = describe_fault(at, *state_->op, state_->lane, state_->kind, state_->address,
+                            state_->detail);
     return false;
   }
   const Op& op = *at.current;

@@ -1,6 +1,7 @@
-// Kernels that go wrong. raise_fault() abandons the block that runs on this thread by jumping to its worker, so what
-// runs between run_guarded() and a fault must not own anything. Memory that nobody mapped raises SIGSEGV or SIGBUS:
-// a handler turns that into the same jump on threads that run device code, and passes it on everywhere else.
+// Kernels that go wrong. raise_fault() abandons the block that runs on this thread by jumping to
+// its worker, so what runs between run_guarded() and a fault must not own anything. Memory that
+// nobody mapped raises SIGSEGV or SIGBUS: a handler turns that into the same jump on threads that
+// run device code, and passes it on everywhere else.
 #pragma once
 
 #include <functional>
@@ -12,12 +13,15 @@
 namespace farcall::softgpu {
 
 // A lane of the warp's current instruction did what it must not. `detail` may be null.
-[[noreturn]] void raise_fault(Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address, const char* detail);
+[[noreturn]] void raise_fault(Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
+                              const char* detail);
 
 // The message for the log: kernel, block, thread, PTX line, address.
-Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address, const char* detail);
+Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
+                     const char* detail);
 
-// Where a thread runs device code: sets up the alternate stack and the handler for as long as it exists.
+// Where a thread runs device code: sets up the alternate stack and the handler for as long as it
+// exists.
 class DeviceCodeScope {
  public:
   DeviceCodeScope();
@@ -25,8 +29,8 @@ class DeviceCodeScope {
   DeviceCodeScope(const DeviceCodeScope&) = delete;
   DeviceCodeScope& operator=(const DeviceCodeScope&) = delete;
 
-  // Runs body(argument). True: it returned; false: it faulted, and *fault says how. *warp is the warp that runs,
-  // kept up to date by the body.
+  // Runs body(argument). True: it returned; false: it faulted, and *fault says how. *warp is the
+  // warp that runs, kept up to date by the body.
   bool run_guarded(void (*body)(void*), void* argument, Warp* const volatile* warp, Fault* fault);
 
   struct State;  // defined beside the signal handler
@@ -42,7 +46,8 @@ class SignalHandlers {
   ~SignalHandlers();
   SignalHandlers(const SignalHandlers&) = delete;
   SignalHandlers& operator=(const SignalHandlers&) = delete;
-  // Others may have installed theirs over ours: be first again, with theirs as the one to pass on to.
+  // Others may have installed theirs over ours: be first again, with theirs as the one to pass on
+  // to.
   static void ensure_installed();
 };
 

@@ -14,8 +14,8 @@ namespace {
 
 // Blocks that one worker keeps going at once while they wait for each other.
 constexpr size_t kResidentMax = 64;
-// Instructions before another warp gets its turn. Where several blocks are under way most of them spin, waiting for
-// one of the others: short turns find that one soon.
+// Instructions before another warp gets its turn. Where several blocks are under way most of them
+// spin, waiting for one of the others: short turns find that one soon.
 constexpr u32 kQuantum = 20'000, kQuantumAmongBlocks = 1'000;
 
 // One thread's part of a grid. Lives outside of the code that a fault jumps out of.
@@ -73,8 +73,10 @@ void run_share(void* argument) {
   const bool may_wait = run.kernel->may_wait || run.launch->cooperative;
   const size_t resident_max = run.launch->cooperative ? ~size_t{0} : kResidentMax;
   while (!run.stopped.load(std::memory_order_relaxed)) {
-    // Blocks start in the order of their indices. One that only spins may wait for one that has not started.
-    if (share.more && (share.resident.empty() || (may_wait && share.resident.size() < resident_max))) {
+    // Blocks start in the order of their indices. One that only spins may wait for one that has not
+    // started.
+    if (share.more &&
+        (share.resident.empty() || (may_wait && share.resident.size() < resident_max))) {
       start_next(share);
       if (run.stopped.load(std::memory_order_relaxed)) break;
     }
@@ -95,7 +97,9 @@ void run_share(void* argument) {
       Warp& warp = *share.resident[0]->warps[0];
       share.current_warp = &warp;
       const Group* const group = warp.group_count != 0 ? &warp.groups[0] : nullptr;
-      const u32 pc = group == nullptr ? 0 : group->wait == Group::Wait::kBarrier ? group->pc - 1 : group->pc;
+      const u32 pc = group == nullptr                       ? 0
+                     : group->wait == Group::Wait::kBarrier ? group->pc - 1
+                                                            : group->pc;
       raise_fault(warp, run.kernel->code[pc], group == nullptr ? -1 : __builtin_ctz(group->mask),
                   Fault::Kind::kTimeout, 0, "every thread of the block waits");
     }
@@ -108,7 +112,9 @@ void work_on(GridRun& run, BlockPool& pool) {
   DeviceCodeScope scope;
   Fault fault;
   const bool ok = scope.run_guarded(run_share, &share, &share.current_warp, &fault);
-  if (share.out_of_memory) fault = {Fault::Kind::kStackOverflow, "out of host memory for the blocks of kernel " + run.kernel->info.name, 0};
+  if (share.out_of_memory)
+    fault = {Fault::Kind::kStackOverflow,
+             "out of host memory for the blocks of kernel " + run.kernel->info.name, 0};
   if (!ok || share.out_of_memory) {
     const std::lock_guard lock(run.fault_mutex);
     if (!run.fault) run.fault = std::move(fault);
@@ -172,8 +178,10 @@ void WorkerPool::run(GridRun& run) {
     start_threads(helpers_max_);
     jobs_.push_back(&job);
   }
-  if (helpers == 1) work_.notify_one();
-  else work_.notify_all();
+  if (helpers == 1)
+    work_.notify_one();
+  else
+    work_.notify_all();
   work_on(run, blocks_);
   std::unique_lock lock(mutex_);
   std::erase(jobs_, &job);
@@ -183,7 +191,8 @@ void WorkerPool::run(GridRun& run) {
 void WorkerPool::help() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    const auto found = std::find_if(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->wanted > 0; });
+    const auto found =
+        std::find_if(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->wanted > 0; });
     if (found == jobs_.end()) {
       if (stopping_) return;
       work_.wait(lock);

@@ -23,7 +23,8 @@ class BlockPool {
   std::vector<std::unique_ptr<Block>> blocks_;
 };
 
-// Threads that help with grids. The launching thread works too, so each launch makes progress however many there are.
+// Threads that help with grids. The launching thread works too, so each launch makes progress
+// however many there are.
 class WorkerPool {
  public:
   explicit WorkerPool(unsigned helpers) : helpers_max_(helpers) {}

@@ -43,9 +43,11 @@ TEST_F(KernelsTest, MatrixProductsAgreeWithTheHost) {
   const uint32_t n = 96;
   const auto a = random_floats(n * n), b = random_floats(n * n);
   auto da = device_.upload(a), db = device_.upload(b), dc = device_.array<float>(n * n);
-  for (const auto& [kernel, tile] : {std::pair{"matmul16", 16u}, {"matmul32", 32u}, {"matmul_naive", 16u}}) {
+  for (const auto& [kernel, tile] :
+       {std::pair{"matmul16", 16u}, {"matmul32", 32u}, {"matmul_naive", 16u}}) {
     std::fill(dc.begin(), dc.end(), 0.0f);
-    device_.launch(*program_, kernel, {n / tile, n / tile}, {tile, tile}, Params(da.data(), db.data(), dc.data(), int{n}));
+    device_.launch(*program_, kernel, {n / tile, n / tile}, {tile, tile},
+                   Params(da.data(), db.data(), dc.data(), int{n}));
     for (uint32_t i = 0; i < n; ++i) {
       for (uint32_t j = 0; j < n; ++j) {
         float sum = 0;  // nvcc contracts to fma
@@ -67,7 +69,8 @@ TEST_F(KernelsTest, ReductionsAddUp) {
   double total = 0;
   for (size_t i = 0; i < 64; ++i) total += out[i];
   EXPECT_NEAR(total, expected, expected * 1e-6);
-  device_.launch(*program_, "reduce_barrier", {n / 256}, {256}, Params(d_in.data(), out.data()), 1024);
+  device_.launch(*program_, "reduce_barrier", {n / 256}, {256}, Params(d_in.data(), out.data()),
+                 1024);
   total = 0;
   for (float v : out) total += v;
   EXPECT_NEAR(total, expected, expected * 1e-6);
@@ -96,17 +99,21 @@ TEST_F(KernelsTest, ImageFilterClampsAtTheBorders) {
   std::memcpy(variable->address, weights, sizeof weights);
   auto d_in = device_.upload(in);
   auto out = device_.array<uint8_t>(in.size());
-  device_.launch(*program_, "filter", {(width + 15) / 16, (height + 7) / 8}, {16, 8}, Params(d_in.data(), out.data(), width, height));
+  device_.launch(*program_, "filter", {(width + 15) / 16, (height + 7) / 8}, {16, 8},
+                 Params(d_in.data(), out.data(), width, height));
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
       float sum = 0;
       for (int dy = -1; dy <= 1; ++dy) {
         for (int dx = -1; dx <= 1; ++dx) {
           const int sx = std::clamp(x + dx, 0, width - 1), sy = std::clamp(y + dy, 0, height - 1);
-          sum = std::fma(weights[(dy + 1) * 3 + dx + 1], static_cast<float>(in[sy * width + sx]), sum);
+          sum = std::fma(weights[(dy + 1) * 3 + dx + 1], static_cast<float>(in[sy * width + sx]),
+                         sum);
         }
       }
-      ASSERT_EQ(out[y * width + x], static_cast<uint8_t>(std::fmin(std::fmax(sum + 0.5f, 0.0f), 255.0f))) << x << "," << y;
+      ASSERT_EQ(out[y * width + x],
+                static_cast<uint8_t>(std::fmin(std::fmax(sum + 0.5f, 0.0f), 255.0f)))
+          << x << "," << y;
     }
   }
 }
@@ -136,15 +143,19 @@ TEST_F(KernelsTest, DivergentMathematicsIsAccurate) {
   const auto in = random_floats(n);
   auto d_in = device_.upload(in);
   auto out = device_.array<float>(n);
-  device_.launch(*program_, "divergent", {(n + 255) / 256}, {256}, Params(d_in.data(), out.data(), n));
+  device_.launch(*program_, "divergent", {(n + 255) / 256}, {256},
+                 Params(d_in.data(), out.data(), n));
   for (int i = 0; i < n; ++i) {
     const double x = in[i];
     double sum = 0;
     const int steps = static_cast<int>((static_cast<unsigned>(i) * 7919u) % 37);
     for (int k = 0; k < steps; ++k) {
-      if ((i + k) % 3 == 0) sum += std::sin(x + k);
-      else if ((i + k) % 3 == 1) sum += std::exp(-x * k) + std::sqrt(x * k);
-      else sum += 1 / std::sqrt(x + 1 + k) * std::exp2(-k) + (x * 0.5 + std::sin(x));
+      if ((i + k) % 3 == 0)
+        sum += std::sin(x + k);
+      else if ((i + k) % 3 == 1)
+        sum += std::exp(-x * k) + std::sqrt(x * k);
+      else
+        sum += 1 / std::sqrt(x + 1 + k) * std::exp2(-k) + (x * 0.5 + std::sin(x));
       if (sum > 50) break;
     }
     ASSERT_NEAR(out[i], sum, 1e-4 + std::abs(sum) * 1e-5) << i;
@@ -168,7 +179,8 @@ TEST_F(KernelsTest, BlocksCanWaitForEachOther) {
     TestDevice device(workers);
     auto program = device.load(kernels_75);
     auto barrier = device.array<int>(1), data = device.array<int>(11);
-    device.launch(*program, "software_grid_barrier", {48}, {64}, Params(barrier.data(), data.data(), 10));
+    device.launch(*program, "software_grid_barrier", {48}, {64},
+                  Params(barrier.data(), data.data(), 10));
     for (int r = 0; r < 10; ++r) EXPECT_EQ(data[r], 48);
     EXPECT_EQ(data[10], 0);
   }
@@ -228,7 +240,8 @@ TEST_F(KernelsTest, EndlessRecursionIsAFault) {
   const auto fault = device_.try_launch(*program_, "stack_overflow", {1}, {1}, Params(sink.data()));
   ASSERT_TRUE(fault);
   EXPECT_EQ(fault->kind, Fault::Kind::kStackOverflow);
-  EXPECT_THAT(fault->message, HasSubstr("kernel stack_overflow, block (0,0,0), thread (0,0,0), PTX line"));
+  EXPECT_THAT(fault->message,
+              HasSubstr("kernel stack_overflow, block (0,0,0), thread (0,0,0), PTX line"));
 }
 
 TEST_F(KernelsTest, PointersToFunctionsAreCalled) {
@@ -289,14 +302,16 @@ TEST_F(KernelsTest, PrintfFormatsOnTheDeviceAndTrapIsAFault) {
             "hello from block 0 thread 2:  3.00 str 1099511627776 x %|\n");
   ASSERT_TRUE(fault);
   EXPECT_EQ(fault->kind, Fault::Kind::kTrap);
-  EXPECT_THAT(fault->message, HasSubstr("trap in kernel hello, block (0,0,0), thread (2,0,0), PTX line"));
+  EXPECT_THAT(fault->message,
+              HasSubstr("trap in kernel hello, block (0,0,0), thread (2,0,0), PTX line"));
 }
 
 TEST_F(KernelsTest, FailedAssertionsAreReported) {
   const auto fault = device_.try_launch(*program_, "asserting", {2}, {4, 2}, Params(3));
   ASSERT_TRUE(fault);
   EXPECT_EQ(fault->kind, Fault::Kind::kAssert);
-  EXPECT_THAT(device_.err, HasSubstr("file.cu:7: asserting: block: [0,0,0], thread: [3,0,0] Assertion `threadIdx.x < n` failed.\n"));
+  EXPECT_THAT(device_.err, HasSubstr("file.cu:7: asserting: block: [0,0,0], thread: [3,0,0] "
+                                     "Assertion `threadIdx.x < n` failed.\n"));
   EXPECT_THAT(device_.err, HasSubstr("thread: [3,1,0]"));
 }
 
@@ -307,17 +322,23 @@ TEST_F(KernelsTest, IllegalAddressesAreFaultsThatNameTheThread) {
     uint64_t base;
     int at;
   };
-  for (const Case& c : {Case{reinterpret_cast<uint64_t>(p.data()), 1024 - 5}, Case{0x1000, 0}, Case{0, 0}}) {
-    const auto fault = device_.try_launch(*program_, "out_of_bounds", {1}, {32}, Params(c.base, c.at));
+  for (const Case& c :
+       {Case{reinterpret_cast<uint64_t>(p.data()), 1024 - 5}, Case{0x1000, 0}, Case{0, 0}}) {
+    const auto fault =
+        device_.try_launch(*program_, "out_of_bounds", {1}, {32}, Params(c.base, c.at));
     ASSERT_TRUE(fault);
     EXPECT_EQ(fault->kind, Fault::Kind::kIllegalAddress);
     const int thread = c.at != 0 ? 5 : 0;
     const uint64_t address = c.base + 4 * static_cast<uint64_t>(c.at + thread);
     EXPECT_EQ(fault->address, address);
     char expected[200];
-    std::snprintf(expected, sizeof expected, "illegal address in kernel out_of_bounds, block (0,0,0), thread (%d,0,0), PTX line ", thread);
+    std::snprintf(
+        expected, sizeof expected,
+        "illegal address in kernel out_of_bounds, block (0,0,0), thread (%d,0,0), PTX line ",
+        thread);
     EXPECT_THAT(fault->message, HasSubstr(expected));
-    std::snprintf(expected, sizeof expected, ": address 0x%llx", static_cast<unsigned long long>(address));
+    std::snprintf(expected, sizeof expected, ": address 0x%llx",
+                  static_cast<unsigned long long>(address));
     EXPECT_THAT(fault->message, HasSubstr(expected));
   }
   // The engine goes on.
@@ -330,7 +351,8 @@ TEST_F(KernelsTest, MisalignedAndSharedOverrunsAreFaults) {
   const auto misaligned = device_.try_launch(*program_, "misaligned", {1}, {1}, Params(p.data()));
   ASSERT_TRUE(misaligned);
   EXPECT_EQ(misaligned->kind, Fault::Kind::kMisaligned);
-  const auto overrun = device_.try_launch(*program_, "shared_overrun", {1}, {32}, Params(p.data(), 1000));
+  const auto overrun =
+      device_.try_launch(*program_, "shared_overrun", {1}, {32}, Params(p.data(), 1000));
   ASSERT_TRUE(overrun);
   EXPECT_EQ(overrun->kind, Fault::Kind::kIllegalAddress);
 }
@@ -346,10 +368,12 @@ TEST_F(KernelsTest, SeveralThreadsMayLaunchAtOnce) {
       auto bad = device_.array<int>(1);
       for (int round = 0; round < 20; ++round) {
         std::fill(c.begin(), c.end(), 0.0f);
-        device_.launch(*program_, "vector_add", {n / 256}, {256}, Params(da.data(), db.data(), c.data(), n));
+        device_.launch(*program_, "vector_add", {n / 256}, {256},
+                       Params(da.data(), db.data(), c.data(), n));
         for (int i = 0; i < n; ++i) ASSERT_EQ(c[i], a[i] + b[i]);
         if (t == 0) {  // faults of one launch are its own
-          EXPECT_TRUE(device_.try_launch(*program_, "out_of_bounds", {4}, {512}, Params(bad.data(), 1024)));
+          EXPECT_TRUE(
+              device_.try_launch(*program_, "out_of_bounds", {4}, {512}, Params(bad.data(), 1024)));
         }
       }
     });

@@ -13,18 +13,20 @@ bool contains(u64 base, u64 size, u64 address, u64 bytes) {
 
 u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes) {
   const GridRun& run = *warp.block->run;
-  const bool ok = contains(warp.window_base, warp.window_limit, address, bytes) ||
-                  contains(warp.shared_base, warp.shared_limit, address, bytes) ||
-                  contains(warp.local_base, warp.local_limit, address, bytes) ||
-                  contains(warp.block->params, run.param_bytes, address, bytes) ||
-                  contains(reinterpret_cast<u64>(&run.workspace), sizeof run.workspace, address, bytes) ||
-                  run.memory->host_visible(address, bytes);
+  const bool ok =
+      contains(warp.window_base, warp.window_limit, address, bytes) ||
+      contains(warp.shared_base, warp.shared_limit, address, bytes) ||
+      contains(warp.local_base, warp.local_limit, address, bytes) ||
+      contains(warp.block->params, run.param_bytes, address, bytes) ||
+      contains(reinterpret_cast<u64>(&run.workspace), sizeof run.workspace, address, bytes) ||
+      run.memory->host_visible(address, bytes);
   if (!ok) raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
   return reinterpret_cast<u8*>(address);
 }
 
 u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes) {
-  if ((address & (bytes - 1)) != 0) raise_fault(warp, op, lane, Fault::Kind::kMisaligned, address, nullptr);
+  if ((address & (bytes - 1)) != 0)
+    raise_fault(warp, op, lane, Fault::Kind::kMisaligned, address, nullptr);
   return checked_range(warp, op, lane, address, bytes);
 }
 
@@ -34,10 +36,14 @@ u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int 
   const u32 narrow = reinterpret_cast<const u32*>(registers)[lane];
   switch (kind) {
     case AddressKind::kGeneric:
-    case AddressKind::kLocal: return wide + static_cast<u64>(offset);
-    case AddressKind::kShared32: return warp.shared_base + static_cast<u32>(narrow + static_cast<u32>(offset));
-    case AddressKind::kShared64: return warp.shared_base + wide + static_cast<u64>(offset);
-    case AddressKind::kParam: return warp.block->params + static_cast<u64>(offset);
+    case AddressKind::kLocal:
+      return wide + static_cast<u64>(offset);
+    case AddressKind::kShared32:
+      return warp.shared_base + static_cast<u32>(narrow + static_cast<u32>(offset));
+    case AddressKind::kShared64:
+      return warp.shared_base + wide + static_cast<u64>(offset);
+    case AddressKind::kParam:
+      return warp.block->params + static_cast<u64>(offset);
   }
   return 0;
 }
@@ -45,7 +51,8 @@ u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int 
 size_t read_string(Warp& warp, const Op& op, int lane, u64 address, char* out, size_t limit) {
   size_t length = 0;
   while (length + 1 < limit) {
-    const char c = *reinterpret_cast<const volatile char*>(checked_range(warp, op, lane, address + length, 1));
+    const char c =
+        *reinterpret_cast<const volatile char*>(checked_range(warp, op, lane, address + length, 1));
     if (c == '\0') break;
     out[length++] = c;
   }

@@ -1,14 +1,15 @@
-// Every access of device code to memory ends here, or in the fast paths of handlers/memory.cpp which make the same
-// checks. PTX's state spaces are ranges of host addresses (shared: of the block, local: of the warp, param: of the
-// launch), so a generic address needs no tag.
+// Every access of device code to memory ends here, or in the fast paths of handlers/memory.cpp
+// which make the same checks. PTX's state spaces are ranges of host addresses (shared: of the
+// block, local: of the warp, param: of the launch), so a generic address needs no tag.
 #pragma once
 
 #include "softgpu/exec/state.h"
 
 namespace farcall::softgpu {
 
-// The host address that a lane's access of `bytes` (a power of two) goes to; raises a fault when it is misaligned
-// or lies in no memory of this thread. Memory of the window may still be unmapped: then the access itself faults.
+// The host address that a lane's access of `bytes` (a power of two) goes to; raises a fault when it
+// is misaligned or lies in no memory of this thread. Memory of the window may still be unmapped:
+// then the access itself faults.
 u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes);
 
 // For ranges of any size and alignment (cp.async.bulk, strings).

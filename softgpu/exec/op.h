@@ -1,8 +1,9 @@
 // A decoded instruction and the kernel it belongs to: what decode/ writes and exec/ runs.
 //
-// An operand is a Slot: the place of 32 values, one per lane, lying side by side. 8, 16 and 32-bit registers take 32
-// bits a lane (upper bits of narrow ones are undefined), 64-bit registers 64, b128 two 64-bit slots, low half first.
-// Immediates and values common to a block are slots too, so a handler needs no cases. Predicates are bit masks.
+// An operand is a Slot: the place of 32 values, one per lane, lying side by side. 8, 16 and 32-bit
+// registers take 32 bits a lane (upper bits of narrow ones are undefined), 64-bit registers 64,
+// b128 two 64-bit slots, low half first. Immediates and values common to a block are slots too, so
+// a handler needs no cases. Predicates are bit masks.
 #pragma once
 
 #include <deque>
@@ -26,8 +27,8 @@ constexpr Slot kBlockSlot = u32{2} << 30;     // of the block: %ctaid and its li
 constexpr Slot kSlotOffsetMask = (u32{1} << 30) - 1;
 constexpr Slot kNoSlot = ~u32{0};
 
-// Computes the lanes in `mask` (never empty). Leaves a kernel that faults by raise_fault(), which jumps: handlers
-// hold nothing that needs a destructor.
+// Computes the lanes in `mask` (never empty). Leaves a kernel that faults by raise_fault(), which
+// jumps: handlers hold nothing that needs a destructor.
 using Handler = void (*)(Warp&, const Op&, u32 mask);
 
 // What the scheduler must do beside, or instead of, calling the handler.
@@ -48,7 +49,8 @@ enum BarrierKind : u8 { kBarrierSync, kBarrierArrive, kBarrierPopc, kBarrierAnd,
 
 // How a memory instruction finds its address. kGeneric also serves .global and .const.
 enum class AddressKind : u8 { kGeneric, kShared32, kShared64, kLocal, kParam };
-constexpr int kAddressKinds = 4;  // that have registers; kParam is an offset into the launch's parameters
+constexpr int kAddressKinds =
+    4;  // that have registers; kParam is an offset into the launch's parameters
 
 struct alignas(64) Op {
   Handler handler = nullptr;
@@ -56,13 +58,13 @@ struct alignas(64) Op {
   s64 imm = 0;                // memory: byte offset
   Slot d = kNoSlot, a = kNoSlot, b = kNoSlot, c = kNoSlot;
   u32 target = 0;
-  u32 line = 0;                           // in the PTX text
-  u16 guard = 0;                          // predicate 0 is always true
-  u16 pd = 0, pq = 0;                     // predicate destinations; 0: none
-  u16 ps = 0;                             // predicate source
+  u32 line = 0;        // in the PTX text
+  u16 guard = 0;       // predicate 0 is always true
+  u16 pd = 0, pq = 0;  // predicate destinations; 0: none
+  u16 ps = 0;          // predicate source
   Control control = Control::kPlain;
-  u8 count = 0;          // of list, or of what the handler says
-  u8 flags = 0;          // the handler's
+  u8 count = 0;  // of list, or of what the handler says
+  u8 flags = 0;  // the handler's
   bool guard_negated = false;
 };
 
@@ -74,7 +76,7 @@ struct SavedSlot {
 
 struct DecodedFunction {
   std::string name;
-  u32 entry = 0;              // op
+  u32 entry = 0;               // op
   Slot return_slot = kNoSlot;  // per lane: op to return to
   Slot frame_slot = kNoSlot;   // per lane: address of the frame in local memory
   u32 frame_bytes = 0;         // .local and .param variables
@@ -83,16 +85,40 @@ struct DecodedFunction {
   std::vector<SavedSlot> saved;
   u16 first_predicate = 0, predicate_end = 0;
   bool recursive = false;
-  bool undecoded = false;      // calling it is a fault
+  bool undecoded = false;  // calling it is a fault
 };
 
 // Special registers that a kernel uses; slots are filled when a warp or a block starts.
 enum class Special : u8 {
-  kTidX, kTidY, kTidZ, kLaneId, kWarpId,
-  kLaneMaskEq, kLaneMaskLt, kLaneMaskLe, kLaneMaskGt, kLaneMaskGe,
+  kTidX,
+  kTidY,
+  kTidZ,
+  kLaneId,
+  kWarpId,
+  kLaneMaskEq,
+  kLaneMaskLt,
+  kLaneMaskLe,
+  kLaneMaskGt,
+  kLaneMaskGe,
   kFirstOfBlock,  // from here on one value for all threads
-  kNtidX = kFirstOfBlock, kNtidY, kNtidZ, kCtaidX, kCtaidY, kCtaidZ, kNctaidX, kNctaidY, kNctaidZ,
-  kNwarpId, kSmId, kNsmId, kDynamicSmemSize, kTotalSmemSize, kEnvReg1, kEnvReg2, kZero, kOne,
+  kNtidX = kFirstOfBlock,
+  kNtidY,
+  kNtidZ,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kNwarpId,
+  kSmId,
+  kNsmId,
+  kDynamicSmemSize,
+  kTotalSmemSize,
+  kEnvReg1,
+  kEnvReg2,
+  kZero,
+  kOne,
   kFirstWide,  // from here on 64 bits
   kGridId = kFirstWide,
   kSharedBase,  // what cvta.shared adds
@@ -114,12 +140,13 @@ class Kernel {
   Buffer constant_memory;              // the same, aligned
   std::vector<SpecialSlot> specials;
   std::vector<DecodedFunction> functions;  // [0]: the kernel itself
-  std::vector<u32> function_of_address;    // function address -> index into functions, ~0: not callable
+  std::vector<u32>
+      function_of_address;  // function address -> index into functions, ~0: not callable
   u32 register_bytes = 0;
   u32 block_value_bytes = 0;
   u32 predicates = 1;
-  u32 shared_bytes = 0;  // static; dynamic shared memory lies behind it
-  u32 stack_bytes = 0;   // local memory per thread
+  u32 shared_bytes = 0;   // static; dynamic shared memory lies behind it
+  u32 stack_bytes = 0;    // local memory per thread
   bool may_wait = false;  // has instructions with which blocks can wait for each other
 };
 

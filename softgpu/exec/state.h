@@ -1,4 +1,5 @@
-// A running grid: its blocks and warps. A Block and its Warps belong to one worker thread at a time.
+// A running grid: its blocks and warps. A Block and its Warps belong to one worker thread at a
+// time.
 #pragma once
 
 #include <array>
@@ -34,7 +35,8 @@ struct alignas(64) Warp {
   u8* base[4];  // by the upper two bits of a Slot
   u32* predicates;
 
-  // What memory instructions check against. `*_limit` is one past the last byte, relative to the base.
+  // What memory instructions check against. `*_limit` is one past the last byte, relative to the
+  // base.
   u64 window_base, window_limit;
   u64 shared_base, shared_limit;
   u64 local_base, local_limit;
@@ -71,7 +73,8 @@ struct Block {
   u32 warp_count;
   Buffer shared, values;
   u64 params;  // address of the launch's parameters
-  std::string text, string_argument;  // of device-side printf, here because a fault skips destructors
+  std::string text,
+      string_argument;  // of device-side printf, here because a fault skips destructors
 };
 
 // A grid while it runs; lives on the stack of Engine::launch().

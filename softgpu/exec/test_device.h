@@ -1,4 +1,5 @@
-// A device for tests: an address space with a reserved window, an engine on it, and one-line launches.
+// A device for tests: an address space with a reserved window, an engine on it, and one-line
+// launches.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,7 +22,8 @@ namespace farcall::softgpu {
 class TestMemory final : public AddressSpace {
  public:
   TestMemory() {
-    void* const window = mmap(nullptr, kWindowBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const window =
+        mmap(nullptr, kWindowBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (window == MAP_FAILED) std::abort();
     base_ = static_cast<char*>(window);
   }
@@ -101,7 +103,9 @@ struct TestDevice {
   explicit TestDevice(unsigned workers = 2) {
     EngineOptions options;
     options.workers = workers;
-    options.output = [this](std::string_view text, bool is_stderr) { (is_stderr ? err : out) += text; };
+    options.output = [this](std::string_view text, bool is_stderr) {
+      (is_stderr ? err : out) += text;
+    };
     engine = Engine::create(memory, std::move(options));
   }
 
@@ -130,11 +134,13 @@ struct TestDevice {
     return error;
   }
 
-  std::optional<Fault> try_launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block, const Params& params,
-                                  uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
+  std::optional<Fault> try_launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block,
+                                  const Params& params, uint32_t dynamic_shared_bytes = 0,
+                                  bool cooperative = false) {
     LoadError error{};
     const Kernel* const decoded = program.kernel(kernel, &error);
-    if (decoded == nullptr) return Fault{Fault::Kind::kIllegalInstruction, "not decoded: " + error.message};
+    if (decoded == nullptr)
+      return Fault{Fault::Kind::kIllegalInstruction, "not decoded: " + error.message};
     std::vector<std::byte> bytes(params.span().begin(), params.span().end());
     // A struct's tail padding: Params knows fields only.
     bytes.resize(program.kernel_info(kernel)->param_bytes);
@@ -147,9 +153,10 @@ struct TestDevice {
     launch.cooperative = cooperative;
     return engine->launch(launch);
   }
-  void launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block, const Params& params,
-              uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
-    const auto fault = try_launch(program, kernel, grid, block, params, dynamic_shared_bytes, cooperative);
+  void launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block,
+              const Params& params, uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
+    const auto fault =
+        try_launch(program, kernel, grid, block, params, dynamic_shared_bytes, cooperative);
     EXPECT_FALSE(fault) << fault->message;
   }
 };

@@ -1,7 +1,8 @@
-// Lanes of a warp are kept in groups of equal program counter. The ready group with the deepest call, then the lowest
-// program counter, runs: so branches meet again, and a converged warp runs in lockstep, which old code relies on. A
-// group that keeps branching back while others are ready gives way after a while, so every lane makes progress
-// (Volta's independent thread scheduling): spin locks inside a warp end.
+// Lanes of a warp are kept in groups of equal program counter. The ready group with the deepest
+// call, then the lowest program counter, runs: so branches meet again, and a converged warp runs in
+// lockstep, which old code relies on. A group that keeps branching back while others are ready
+// gives way after a while, so every lane makes progress (Volta's independent thread scheduling):
+// spin locks inside a warp end.
 #include "softgpu/exec/warp.h"
 
 #include <algorithm>
@@ -59,7 +60,9 @@ int choose_group(const Warp& warp, bool fair) {
       continue;
     }
     const Group& b = warp.groups[best];
-    const bool better = fair ? g.spins < b.spins : g.depth != b.depth ? g.depth > b.depth : g.pc < b.pc;
+    const bool better = fair                 ? g.spins < b.spins
+                        : g.depth != b.depth ? g.depth > b.depth
+                                             : g.pc < b.pc;
     if (better) best = static_cast<int>(i);
   }
   return best;
@@ -70,7 +73,8 @@ u32 merge_into(Warp& warp, u32 index) {
   for (u32 i = 0; i < warp.group_count;) {
     Group& other = warp.groups[i];
     const Group& group = warp.groups[index];
-    if (i == index || other.pc != group.pc || other.depth != group.depth || other.wait != Wait::kReady) {
+    if (i == index || other.pc != group.pc || other.depth != group.depth ||
+        other.wait != Wait::kReady) {
       ++i;
       continue;
     }
@@ -107,14 +111,16 @@ void release_barrier(Block& block, u32 id) {
 }
 
 bool barrier_complete(const Block& block, const Barrier& barrier) {
-  return barrier.arrived != 0 && barrier.arrived >= (barrier.expected != 0 ? barrier.expected : block.living);
+  return barrier.arrived != 0 &&
+         barrier.arrived >= (barrier.expected != 0 ? barrier.expected : block.living);
 }
 
 // The lanes of `active` arrive; the group's pc is already behind the instruction.
 void arrive_at_barrier(Block& block, Warp& warp, u32 index, const Op& op, u32 active) {
   const int lane = __builtin_ctz(active);
   const u32 id = lanes32(warp, op.a)[lane];
-  if (id >= block.barriers.size()) raise_fault(warp, op, lane, Fault::Kind::kIllegalInstruction, 0, "no such barrier");
+  if (id >= block.barriers.size())
+    raise_fault(warp, op, lane, Fault::Kind::kIllegalInstruction, 0, "no such barrier");
   Barrier& barrier = block.barriers[id];
   if (barrier.arrived == 0) barrier.result = op.flags == kBarrierAnd ? 1 : 0;
   if (op.b != kNoSlot) barrier.expected = lanes32(warp, op.b)[lane];
@@ -159,8 +165,8 @@ bool members_here(Warp& warp, const Op& op, u32 active, u32 here) {
   return (needed & warp.members & ~warp.exited & ~here) == 0;
 }
 
-// Of the groups that wait where the one at `index` can meet them, those whose members are all there once it joins
-// (bits of group indices). Without `index` itself in the result, it has to wait.
+// Of the groups that wait where the one at `index` can meet them, those whose members are all there
+// once it joins (bits of group indices). Without `index` itself in the result, it has to wait.
 u32 complete_groups(Warp& warp, u32 index) {
   const Op* const code = warp.block->kernel->code.data();
   const Group& group = warp.groups[index];
@@ -170,14 +176,18 @@ u32 complete_groups(Warp& warp, u32 index) {
   for (u32 i = 0; i < warp.group_count; ++i) {
     const Group& other = warp.groups[i];
     if (other.wait != Wait::kWarpSync) continue;
-    if (other.pc == group.pc || (plain && code[other.pc].handler == nullptr)) meeting |= u32{1} << i;
+    if (other.pc == group.pc || (plain && code[other.pc].handler == nullptr))
+      meeting |= u32{1} << i;
   }
   for (;;) {
     u32 here = 0, stays = meeting;
-    for_each_lane(meeting, [&](int i) { here |= guarded(warp, code[warp.groups[i].pc], warp.groups[i].mask); });
+    for_each_lane(meeting, [&](int i) {
+      here |= guarded(warp, code[warp.groups[i].pc], warp.groups[i].mask);
+    });
     for_each_lane(meeting, [&](int i) {
       const Op& op = code[warp.groups[i].pc];
-      if (!members_here(warp, op, guarded(warp, op, warp.groups[i].mask), here)) stays &= ~(u32{1} << i);
+      if (!members_here(warp, op, guarded(warp, op, warp.groups[i].mask), here))
+        stays &= ~(u32{1} << i);
     });
     if (stays == meeting) return meeting;
     meeting = stays;
@@ -219,8 +229,8 @@ void warp_sync(Warp& warp, u32 index, const Op& op) {
   ++group->pc;
 }
 
-// Every group waits, some of them for members that wait elsewhere. That is invalid CUDA, yet hardware lets each group
-// go on by itself. True: some did.
+// Every group waits, some of them for members that wait elsewhere. That is invalid CUDA, yet
+// hardware lets each group go on by itself. True: some did.
 bool let_stray_groups_go(Warp& warp) {
   const Op* const code = warp.block->kernel->code.data();
   u32 waiting = 0;
@@ -247,7 +257,8 @@ bool let_stray_groups_go(Warp& warp) {
 
 // ---- calls ----
 
-// Splits `part` off the group at `index`, which keeps the rest; they go on at pc, `depth` calls deep.
+// Splits `part` off the group at `index`, which keeps the rest; they go on at pc, `depth` calls
+// deep.
 void send(Warp& warp, u32 index, u32 part, u32 pc, u32 depth) {
   Group& group = warp.groups[index];
   if (part == group.mask) {
@@ -262,7 +273,8 @@ void send(Warp& warp, u32 index, u32 part, u32 pc, u32 depth) {
 // Copies the function's registers of one lane to or from its save area.
 void save_registers(Warp& warp, const DecodedFunction& function, int lane, u8* area) {
   for (const SavedSlot& saved : function.saved) {
-    std::memcpy(area, warp.base[0] + saved.slot + saved.bytes * static_cast<u32>(lane), saved.bytes);
+    std::memcpy(area, warp.base[0] + saved.slot + saved.bytes * static_cast<u32>(lane),
+                saved.bytes);
     area += saved.bytes;
   }
   for (u32 p = function.first_predicate; p < function.predicate_end; ++p) {
@@ -271,7 +283,8 @@ void save_registers(Warp& warp, const DecodedFunction& function, int lane, u8* a
 }
 void restore_registers(Warp& warp, const DecodedFunction& function, int lane, const u8* area) {
   for (const SavedSlot& saved : function.saved) {
-    std::memcpy(warp.base[0] + saved.slot + saved.bytes * static_cast<u32>(lane), area, saved.bytes);
+    std::memcpy(warp.base[0] + saved.slot + saved.bytes * static_cast<u32>(lane), area,
+                saved.bytes);
     area += saved.bytes;
   }
   for (u32 p = function.first_predicate; p < function.predicate_end; ++p) {
@@ -279,11 +292,12 @@ void restore_registers(Warp& warp, const DecodedFunction& function, int lane, co
   }
 }
 
-void enter_function(Warp& warp, const Op& op, const DecodedFunction& caller, const DecodedFunction& callee, u32 part,
-                    u32 return_pc) {
+void enter_function(Warp& warp, const Op& op, const DecodedFunction& caller,
+                    const DecodedFunction& callee, u32 part, u32 return_pc) {
   const Kernel& kernel = *warp.block->kernel;
   if (op.count != callee.formals.size() && !callee.undecoded) {
-    raise_fault(warp, op, __builtin_ctz(part), Fault::Kind::kIllegalInstruction, 0, "call with other parameters than the function has");
+    raise_fault(warp, op, __builtin_ctz(part), Fault::Kind::kIllegalInstruction, 0,
+                "call with other parameters than the function has");
   }
   for_each_lane(part, [&](int lane) {
     const u64 caller_frame = lanes64(warp, caller.frame_slot)[lane];
@@ -302,7 +316,8 @@ void enter_function(Warp& warp, const Op& op, const DecodedFunction& caller, con
   });
 }
 
-// Lanes may call different functions through pointers: one function at a time, the others call again.
+// Lanes may call different functions through pointers: one function at a time, the others call
+// again.
 void call(Warp& warp, u32 index, const Op& op, u32 active) {
   const Kernel& kernel = *warp.block->kernel;
   Group& group = warp.groups[index];
@@ -312,12 +327,15 @@ void call(Warp& warp, u32 index, const Op& op, u32 active) {
     const u64* const addresses = lanes64(warp, op.a);
     const int first = __builtin_ctz(active);
     const u64 address = addresses[first];
-    function = address < kernel.function_of_address.size() ? kernel.function_of_address[address] : kNoSlot;
+    function =
+        address < kernel.function_of_address.size() ? kernel.function_of_address[address] : kNoSlot;
     if (function == kNoSlot) {
-      raise_fault(warp, op, first, Fault::Kind::kIllegalAddress, address, "call of what is no function");
+      raise_fault(warp, op, first, Fault::Kind::kIllegalAddress, address,
+                  "call of what is no function");
     }
     part = 0;
-    for_each_lane(active, [&](int lane) { part |= addresses[lane] == address ? u32{1} << lane : 0; });
+    for_each_lane(active,
+                  [&](int lane) { part |= addresses[lane] == address ? u32{1} << lane : 0; });
   }
   const DecodedFunction& callee = kernel.functions[function];
   enter_function(warp, op, kernel.functions[op.imm], callee, part, pc + 1);
@@ -333,11 +351,13 @@ void return_from_function(Warp& warp, u32 index, const Op& op, u32 active) {
   if (function.recursive) {
     for_each_lane(active, [&](int lane) {
       const u64 frame = lanes64(warp, function.frame_slot)[lane];
-      restore_registers(warp, function, lane, reinterpret_cast<const u8*>(frame - function.save_bytes));
+      restore_registers(warp, function, lane,
+                        reinterpret_cast<const u8*>(frame - function.save_bytes));
     });
   }
   const u32 depth = warp.groups[index].depth;
-  if (active != warp.groups[index].mask) send(warp, index, warp.groups[index].mask & ~active, warp.groups[index].pc + 1, depth);
+  if (active != warp.groups[index].mask)
+    send(warp, index, warp.groups[index].mask & ~active, warp.groups[index].pc + 1, depth);
   while (active != 0) {
     const u32 pc = to[__builtin_ctz(active)];
     u32 part = 0;
@@ -351,11 +371,13 @@ void branch_indexed(Warp& warp, u32 index, const Op& op, u32 active) {
   u32 choice[kLanes];
   std::memcpy(choice, lanes32(warp, op.a), sizeof choice);
   const u32 depth = warp.groups[index].depth;
-  if (active != warp.groups[index].mask) send(warp, index, warp.groups[index].mask & ~active, warp.groups[index].pc + 1, depth);
+  if (active != warp.groups[index].mask)
+    send(warp, index, warp.groups[index].mask & ~active, warp.groups[index].pc + 1, depth);
   while (active != 0) {
     const int first = __builtin_ctz(active);
     const u32 value = choice[first];
-    if (value >= op.target) raise_fault(warp, op, first, Fault::Kind::kIllegalInstruction, 0, "brx.idx past its targets");
+    if (value >= op.target)
+      raise_fault(warp, op, first, Fault::Kind::kIllegalInstruction, 0, "brx.idx past its targets");
     u32 part = 0;
     for_each_lane(active, [&](int lane) { part |= choice[lane] == value ? u32{1} << lane : 0; });
     active &= ~part;
@@ -401,7 +423,8 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
       ++executed;
       if (op.control == Control::kPlain) [[likely]] {
         if (active != 0) op.handler(warp, op, active);
-        if (++pc != limit) [[likely]] continue;
+        if (++pc != limit) [[likely]]
+          continue;
         group.pc = pc;
         break;
       }
@@ -438,15 +461,23 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           }
           exit_lanes(block, warp, active);
           break;
-        case Control::kWarpSync: warp_sync(warp, index, op); break;
+        case Control::kWarpSync:
+          warp_sync(warp, index, op);
+          break;
         case Control::kBarrier:
           group.pc = pc + 1;
           arrive_at_barrier(block, warp, index, op, active);
           break;
-        case Control::kBranchIndexed: branch_indexed(warp, index, op, active); break;
+        case Control::kBranchIndexed:
+          branch_indexed(warp, index, op, active);
+          break;
         case Control::kCall:
-        case Control::kCallIndirect: call(warp, index, op, active); break;
-        case Control::kReturn: return_from_function(warp, index, op, active); break;
+        case Control::kCallIndirect:
+          call(warp, index, op, active);
+          break;
+        case Control::kReturn:
+          return_from_function(warp, index, op, active);
+          break;
         case Control::kYield:
           group.pc = pc + 1;
           ++group.spins;
@@ -454,7 +485,8 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           if (warp.group_count == 1) return Outcome::kQuantum;
           break;
         case Control::kPlain:
-        case Control::kBranch: break;
+        case Control::kBranch:
+          break;
       }
       break;
     }

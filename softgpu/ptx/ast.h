@@ -1,7 +1,9 @@
-// PTX as data. One generic instruction form is enough, PTX is that regular; what an opcode means is decode/'s business.
+// PTX as data. One generic instruction form is enough, PTX is that regular; what an opcode means is
+// decode/'s business.
 //
-// All string_views point into Module::source, so a Module is not moved once it is parsed. Bodies of functions stay
-// text until parse_body(): images of libraries hold thousands of kernels, of which a program launches a few.
+// All string_views point into Module::source, so a Module is not moved once it is parsed. Bodies of
+// functions stay text until parse_body(): images of libraries hold thousands of kernels, of which a
+// program launches a few.
 #pragma once
 
 #include <array>
@@ -14,13 +16,24 @@
 namespace farcall::softgpu::ptx {
 
 struct Type {
-  enum class Kind : uint8_t { kNone, kBits, kUnsigned, kSigned, kFloat, kBfloat, kTf32, kPredicate };
+  enum class Kind : uint8_t {
+    kNone,
+    kBits,
+    kUnsigned,
+    kSigned,
+    kFloat,
+    kBfloat,
+    kTf32,
+    kPredicate
+  };
   Kind kind = Kind::kNone;
   uint16_t bits = 0;  // of one lane: 16 for f16x2
   uint8_t lanes = 1;  // 2 for f16x2
 
   explicit operator bool() const { return kind != Kind::kNone; }
-  bool is_float() const { return kind == Kind::kFloat || kind == Kind::kBfloat || kind == Kind::kTf32; }
+  bool is_float() const {
+    return kind == Kind::kFloat || kind == Kind::kBfloat || kind == Kind::kTf32;
+  }
   bool is_signed() const { return kind == Kind::kSigned; }
   bool is_predicate() const { return kind == Kind::kPredicate; }
   bool is_integer() const { return *this && !is_float() && !is_predicate(); }
@@ -105,7 +118,8 @@ struct Function {
   // From here on filled by parse_body().
   bool parsed = false;
   std::vector<Type> registers;
-  std::vector<Variable> locals;  // .local, .shared and .param variables of the body, one per declaration
+  std::vector<Variable>
+      locals;  // .local, .shared and .param variables of the body, one per declaration
   std::vector<Instruction> body;
   std::vector<std::vector<int32_t>> branch_tables;  // instructions that a brx may go to
 };

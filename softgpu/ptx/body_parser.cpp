@@ -1,5 +1,6 @@
-// Statements of a function. Registers, variables and labels have nested scopes ("{ }" comes from calls and inline
-// assembly, which reuse names), so names are resolved here, once: an Operand carries indices.
+// Statements of a function. Registers, variables and labels have nested scopes ("{ }" comes from
+// calls and inline assembly, which reuse names), so names are resolved here, once: an Operand
+// carries indices.
 #include <optional>
 #include <unordered_map>
 
@@ -86,10 +87,11 @@ class BodyParser {
   }
 
   int32_t find_local(std::string_view name) {
-    return lookup(open_.back(), [&](Scope& s) -> std::optional<int32_t> {
-             if (auto it = s.locals.find(name); it != s.locals.end()) return it->second;
-             return {};
-           })
+    return lookup(open_.back(),
+                  [&](Scope& s) -> std::optional<int32_t> {
+                    if (auto it = s.locals.find(name); it != s.locals.end()) return it->second;
+                    return {};
+                  })
         .value_or(-1);
   }
 
@@ -167,12 +169,15 @@ class BodyParser {
     const std::string_view word = token.text.substr(1);
     if (word == "reg") {
       registers();
-    } else if (word == "local" || word == "shared" || word == "param" || word == "global" || word == "const") {
+    } else if (word == "local" || word == "shared" || word == "param" || word == "global" ||
+               word == "const") {
       if (word == "global" || word == "const") {
-        return lexer_.fail_at(token.line, "variable of space '" + std::string(token.text) + "' inside a function");
+        return lexer_.fail_at(
+            token.line, "variable of space '" + std::string(token.text) + "' inside a function");
       }
       Variable variable = parse_variable(lexer_, word);
-      if (!variable.initializers.empty()) lexer_.fail_at(token.line, "initialiser of a function's variable");
+      if (!variable.initializers.empty())
+        lexer_.fail_at(token.line, "initialiser of a function's variable");
       variable.is_extern = extern_;
       extern_ = false;
       scope().locals[variable.name] = static_cast<int32_t>(function_.locals.size());
@@ -193,7 +198,8 @@ class BodyParser {
     const Token token = lexer_.take();
     const Type type = token.kind == Token::Kind::kDot ? parse_type(token.text.substr(1)) : Type{};
     if (!type) {
-      return lexer_.fail_at(token.line, "unsupported register type '" + std::string(token.text) + "'");
+      return lexer_.fail_at(token.line,
+                            "unsupported register type '" + std::string(token.text) + "'");
     }
     do {
       const std::string_view name = parse_name(lexer_);
@@ -330,7 +336,8 @@ class BodyParser {
       std::vector<int32_t> targets;
       for (std::string_view name : table.labels) {
         const auto target = find_label(table.scope, name);
-        if (!target) return lexer_.fail_at(table.line, "undefined label '" + std::string(name) + "'");
+        if (!target)
+          return lexer_.fail_at(table.line, "undefined label '" + std::string(name) + "'");
         targets.push_back(*target);
       }
       function_.branch_tables.push_back(std::move(targets));
@@ -345,13 +352,15 @@ class BodyParser {
           return {};
         });
         if (!table) {
-          return lexer_.fail_at(instruction.line, "undefined branch targets '" + std::string(operand.symbol) + "'");
+          return lexer_.fail_at(instruction.line,
+                                "undefined branch targets '" + std::string(operand.symbol) + "'");
         }
         operand.target = *table;
       } else if (opcode == "bra") {
         const auto target = find_label(reference.scope, operand.symbol);
         if (!target) {
-          return lexer_.fail_at(instruction.line, "undefined label '" + std::string(operand.symbol) + "'");
+          return lexer_.fail_at(instruction.line,
+                                "undefined label '" + std::string(operand.symbol) + "'");
         }
         operand.target = *target;
       }

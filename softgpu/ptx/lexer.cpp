@@ -8,9 +8,12 @@ namespace {
 // Locale-free, and defined for every byte.
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' || c == '%';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' ||
+         c == '%';
 }
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
 
 // Error messages quote tokens; a token may be a megabyte of garbage.
 constexpr size_t kQuotedBytesMax = 60;
@@ -68,7 +71,8 @@ std::string_view Lexer::take_braces(int* first_line) {
   int depth = 1;
   while (position_ < end_) {
     const char c = *position_;
-    const bool comment = c == '/' && position_ + 1 < end_ && (position_[1] == '/' || position_[1] == '*');
+    const bool comment =
+        c == '/' && position_ + 1 < end_ && (position_[1] == '/' || position_[1] == '*');
     if (comment || is_blank(c)) {
       skip_blanks();
       continue;
@@ -93,7 +97,8 @@ std::string_view Lexer::take_braces(int* first_line) {
 }
 
 void Lexer::fail(std::string_view message) {
-  const std::string near = at_end() ? "at the end of the text" : "near '" + printable(current_.text) + "'";
+  const std::string near =
+      at_end() ? "at the end of the text" : "near '" + printable(current_.text) + "'";
   fail_at(current_.line, std::string(message) + " " + near);
 }
 

@@ -1,5 +1,5 @@
-// Cuts PTX text into tokens. An error is sticky: after the first one every token is the end of the text, so parsers
-// run out by themselves and one place asks for error().
+// Cuts PTX text into tokens. An error is sticky: after the first one every token is the end of the
+// text, so parsers run out by themselves and one place asks for error().
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ class ModuleParser {
 
   std::optional<ParseError> run() {
     while (!lexer_.at_end()) statement();
-    if (!lexer_.failed() && module_.version == 0) lexer_.fail_at(1, "no .version directive: this is not PTX");
+    if (!lexer_.failed() && module_.version == 0)
+      lexer_.fail_at(1, "no .version directive: this is not PTX");
     return lexer_.error();
   }
 
@@ -35,7 +36,8 @@ class ModuleParser {
     } else if (word == "target") {
       target();
     } else if (word == "address_size") {
-      if (parse_integer(lexer_) != 64) lexer_.fail_at(token.line, "only .address_size 64 is supported");
+      if (parse_integer(lexer_) != 64)
+        lexer_.fail_at(token.line, "only .address_size 64 is supported");
     } else if (word == "visible") {
       linkage_.is_visible = true;
     } else if (word == "weak" || word == "common") {
@@ -115,7 +117,8 @@ class ModuleParser {
     do {
       const Token space = lexer_.take();
       if (space.text != ".param" && space.text != ".reg") {
-        return lexer_.fail_at(space.line, "expected .param, found '" + std::string(space.text) + "'");
+        return lexer_.fail_at(space.line,
+                              "expected .param, found '" + std::string(space.text) + "'");
       }
       out.push_back(parse_variable(lexer_, space.text.substr(1)));
     } while (lexer_.accept(","));
@@ -151,12 +154,15 @@ class ModuleParser {
       function.max_threads = {1, 1, 1};
       for (size_t i = 0; i < 3; ++i) {
         const int64_t n = parse_integer(lexer_);
-        if (n < 1 || n > 1024) return lexer_.fail_at(token.line, "thread count out of range in " + std::string(token.text));
+        if (n < 1 || n > 1024)
+          return lexer_.fail_at(token.line,
+                                "thread count out of range in " + std::string(token.text));
         function.max_threads[i] = static_cast<uint32_t>(n);
         if (!lexer_.accept(",")) break;
       }
-    } else if (word == "maxnreg" || word == "minnctapersm" || word == "maxnctapersm" || word == "reqnctapercluster" ||
-               word == "maxclusterrank" || word == "abi_preserve" || word == "abi_preserve_control") {
+    } else if (word == "maxnreg" || word == "minnctapersm" || word == "maxnctapersm" ||
+               word == "reqnctapercluster" || word == "maxclusterrank" || word == "abi_preserve" ||
+               word == "abi_preserve_control") {
       do parse_integer(lexer_);
       while (lexer_.accept(","));
     } else if (word == "pragma") {

@@ -1,4 +1,5 @@
-// PTX text -> AST. Any text is safe to parse: a malformed one gives a ParseError with line and construct.
+// PTX text -> AST. Any text is safe to parse: a malformed one gives a ParseError with line and
+// construct.
 #pragma once
 
 #include <memory>

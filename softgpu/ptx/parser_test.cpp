@@ -22,7 +22,8 @@ std::unique_ptr<Module> parse(const std::string& text) {
   return module;
 }
 
-// The first error, of the module or of a body; line 0 and empty if there is none. Lines count from `text`'s first.
+// The first error, of the module or of a body; line 0 and empty if there is none. Lines count from
+// `text`'s first.
 ParseError error_of(const std::string& text) {
   ParseError error;
   auto module = parse_module(kHeader + text, &error);
@@ -59,7 +60,8 @@ TEST(ParserTest, TypesByName) {
   EXPECT_EQ(parse_type("bf16x2"), (Type{Type::Kind::kBfloat, 16, 2}));
   EXPECT_EQ(parse_type("b128").bits, 128);
   EXPECT_EQ(parse_type("pred").kind, Type::Kind::kPredicate);
-  for (const char* word : {"u12", "f8", "x32", "u", "", "s3200000000000000", "e4m3", "v2", "u128"}) EXPECT_FALSE(parse_type(word)) << word;
+  for (const char* word : {"u12", "f8", "x32", "u", "", "s3200000000000000", "e4m3", "v2", "u128"})
+    EXPECT_FALSE(parse_type(word)) << word;
 }
 
 TEST(ParserTest, VariablesWithInitialisers) {
@@ -170,8 +172,10 @@ TEST(ParserTest, BranchTargetsAreResolved) {
 
 TEST(ParserTest, CommentsDebugInformationAndPragmas) {
   const auto module = parse(
-      "// { a comment\n/* another }\n */ .file 1 \"a } file.cu\"\n.section .debug_str { info: .b8 1 \n }\n"
-      ".entry k() {\n.loc 1 2 3, function_name info, inlined_at 1 2 3\n.pragma \"nounroll\";\n// }\nret;\n}\n");
+      "// { a comment\n/* another }\n */ .file 1 \"a } file.cu\"\n.section .debug_str { info: .b8 "
+      "1 \n }\n"
+      ".entry k() {\n.loc 1 2 3, function_name info, inlined_at 1 2 3\n.pragma \"nounroll\";\n// "
+      "}\nret;\n}\n");
   ASSERT_EQ(module->functions.size(), 1u);
   EXPECT_FALSE(parse_body(module->functions[0]));
   EXPECT_EQ(module->functions[0].body.size(), 1u);
@@ -225,7 +229,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadText{".reg .b32 %r<99999999>;", 1, "register count out of range"},
                     BadText{".reg .b33 %r;", 1, "unsupported register type '.b33'"},
                     BadText{"add.s32 %r1, @, 3;", 1, "expected an operand near '@'"},
-                    BadText{"ret;\n{ ret;", 0, "'{' without its '}'"},  // where the function's opens
+                    BadText{"ret;\n{ ret;", 0,
+                            "'{' without its '}'"},  // where the function's opens
                     BadText{"}\nret;", 2, "expected a directive"},
                     BadText{".global .u32 x;", 1, "inside a function"},
                     BadText{"mov.u32 x, 0xzz;", 1, "malformed number"},
@@ -235,7 +240,11 @@ TEST(ParserTest, TextThatIsNotPtxIsRefused) {
   ParseError error;
   EXPECT_EQ(parse_module("", &error), nullptr);
   EXPECT_THAT(error.message, HasSubstr("no .version"));
-  EXPECT_EQ(parse_module(std::string("\x7f" "ELF\0\1\2", 7), &error), nullptr);
+  EXPECT_EQ(parse_module(std::string("\x7f"
+                                     "ELF\0\1\2",
+                                     7),
+                         &error),
+            nullptr);
   EXPECT_THAT(error.message, HasSubstr("near '?'"));
 }
 
@@ -259,9 +268,15 @@ TEST(ParserTest, DamagedTextsNeverCrash) {
     for (int k = 0; k < 20; ++k) {
       const size_t at = random() % damaged.size();
       switch (random() % 3) {
-        case 0: damaged[at] = static_cast<char>(random()); break;
-        case 1: damaged.erase(at, random() % 20); break;
-        default: damaged.insert(at, damaged.substr(random() % damaged.size(), random() % 40)); break;
+        case 0:
+          damaged[at] = static_cast<char>(random());
+          break;
+        case 1:
+          damaged.erase(at, random() % 20);
+          break;
+        default:
+          damaged.insert(at, damaged.substr(random() % damaged.size(), random() % 40));
+          break;
       }
     }
     attempt(damaged);

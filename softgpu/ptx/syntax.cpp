@@ -10,7 +10,8 @@ namespace {
 
 // The whole of `digits` in `base`; false when it is something else or does not fit.
 bool parse_digits(std::string_view digits, int base, uint64_t* value) {
-  const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), *value, base);
+  const auto [end, status] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), *value, base);
   return status == std::errc() && end == digits.data() + digits.size();
 }
 
@@ -55,8 +56,10 @@ Initializer parse_initializer_element(Lexer& lexer, const Type& type) {
     return element;
   }
   element.value = number.value;
-  if (type.kind == Type::Kind::kFloat && type.bits == 32 && number.kind == Operand::Kind::kFloat64) {
-    element.value = std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(number.value)));
+  if (type.kind == Type::Kind::kFloat && type.bits == 32 &&
+      number.kind == Operand::Kind::kFloat64) {
+    element.value =
+        std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(number.value)));
   }
   return element;
 }
@@ -92,11 +95,16 @@ Type parse_type(std::string_view word) {
   const bool integer_width = bits == 8 || bits == 16 || bits == 32 || bits == 64;
   const auto type = [&](Kind kind) { return Type{kind, static_cast<uint16_t>(bits), lanes}; };
   switch (word[0]) {
-    case 'b': return integer_width || bits == 128 ? type(Kind::kBits) : Type{};
-    case 'u': return integer_width ? type(Kind::kUnsigned) : Type{};
-    case 's': return integer_width ? type(Kind::kSigned) : Type{};
-    case 'f': return bits == 16 || bits == 32 || bits == 64 ? type(Kind::kFloat) : Type{};
-    default: return {};
+    case 'b':
+      return integer_width || bits == 128 ? type(Kind::kBits) : Type{};
+    case 'u':
+      return integer_width ? type(Kind::kUnsigned) : Type{};
+    case 's':
+      return integer_width ? type(Kind::kSigned) : Type{};
+    case 'f':
+      return bits == 16 || bits == 32 || bits == 64 ? type(Kind::kFloat) : Type{};
+    default:
+      return {};
   }
 }
 
@@ -114,7 +122,8 @@ Number parse_number(Lexer& lexer) {
   }
   if (has_prefix(text, 'd') && text.size() == 18 && parse_digits(text.substr(2), 16, &bits)) {
     lexer.take();
-    return {Operand::Kind::kFloat64, static_cast<int64_t>(negative ? bits ^ (uint64_t{1} << 63) : bits)};
+    return {Operand::Kind::kFloat64,
+            static_cast<int64_t>(negative ? bits ^ (uint64_t{1} << 63) : bits)};
   }
   if (text.find('.') != text.npos) {
     double value = 0;
@@ -181,8 +190,8 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
         if (lexer.is(".unified")) lexer.fail("unsupported attribute");
         lexer.take();
       }
-    } else if (word == "ptr" || word == "noalias" || word == "global" || word == "const" || word == "shared" ||
-               word == "local" || word == "generic") {
+    } else if (word == "ptr" || word == "noalias" || word == "global" || word == "const" ||
+               word == "shared" || word == "local" || word == "generic") {
       lexer.take();  // what a pointer parameter points to: a hint
     } else {
       lexer.fail("unknown attribute of a variable");
@@ -192,7 +201,8 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
   if (!variable.type || variable.type.is_predicate()) lexer.fail("variable without a type");
   variable.name = parse_name(lexer);
 
-  const uint64_t element_bytes = std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
+  const uint64_t element_bytes =
+      std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
   while (lexer.accept("[")) {
     const int64_t n = lexer.is("]") ? 0 : parse_integer(lexer);
     if (n < 0 || static_cast<uint64_t>(n) > kVariableBytesMax) {
@@ -207,13 +217,15 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
     variable.count *= static_cast<uint64_t>(n);
     lexer.expect("]");
   }
-  variable.alignment = alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
+  variable.alignment =
+      alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
   if (lexer.accept("=")) {
     parse_initializer(lexer, variable, 0);
     // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
     if (variable.count == 0) variable.count = variable.initializers.size();
     if (variable.initializers.size() > variable.count * variable.vector) {
-      lexer.fail_at(variable.line, "too many initialisers for '" + std::string(variable.name) + "'");
+      lexer.fail_at(variable.line,
+                    "too many initialisers for '" + std::string(variable.name) + "'");
     }
   }
   return variable;

@@ -9,7 +9,8 @@
 
 namespace farcall::softgpu::ptx {
 
-// Limits that no compiler's output comes near; they keep a few bytes of text from asking for all memory.
+// Limits that no compiler's output comes near; they keep a few bytes of text from asking for all
+// memory.
 constexpr uint32_t kRegistersMax = 1u << 20;  // of one function
 constexpr int kNestingMax = 64;               // braces in initialisers, operands and bodies
 constexpr uint64_t kVariableBytesMax = uint64_t{1} << 40;

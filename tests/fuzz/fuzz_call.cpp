@@ -1,5 +1,5 @@
-// The generated decoders of all calls: two bytes of opcode, then the words of a message. No CUDA function is there, so
-// everything up to the call itself runs.
+// The generated decoders of all calls: two bytes of opcode, then the words of a message. No CUDA
+// function is there, so everything up to the call itself runs.
 #include <kj/exception.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// atom, red, and the loads and stores that other threads watch. Lanes go one after the other, in lane order. These
-// are the host's atomic instructions, so they also work against the CPU's threads in pinned and managed memory.
+// atom, red, and the loads and stores that other threads watch. Lanes go one after the other, in
+// lane order. These are the host's atomic instructions, so they also work against the CPU's threads
+// in pinned and managed memory.
 #include "softgpu/exec/handlers/atomic_inl.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
@@ -56,7 +57,8 @@ void atomic(Warp& warp, const Op& op, u32 mask) {
       U desired;
       do {
         desired = bit_cast<U>(apply<Operation>(bit_cast<T>(old), bit_cast<T>(operand), in_shared));
-      } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+      } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_RELAXED));
     }
     results[lane] = old;
   });
@@ -73,9 +75,11 @@ void atomic_pair(Warp& warp, const Op& op, u32 mask) {
     u32 old = __atomic_load_n(memory, __ATOMIC_RELAXED), desired;
     do {
       const T low = apply_atomic<Operation>(T{static_cast<u16>(old)}, T{static_cast<u16>(b[lane])});
-      const T high = apply_atomic<Operation>(T{static_cast<u16>(old >> 16)}, T{static_cast<u16>(b[lane] >> 16)});
+      const T high = apply_atomic<Operation>(T{static_cast<u16>(old >> 16)},
+                                             T{static_cast<u16>(b[lane] >> 16)});
       desired = low.bits | u32{high.bits} << 16;
-    } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(memory, &old, desired, true, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
     results[lane] = old;
   });
   if (op.d != kNoSlot) write_lanes(lanes<u32>(warp, op.d), mask, results);
@@ -89,8 +93,8 @@ void compare_and_swap(Warp& warp, const Op& op, u32 mask) {
   S results[kLanes] = {};
   for_each_address<sizeof(T)>(warp, op, mask, [&](int lane, u8* host) {
     T expected = static_cast<T>(b[lane]);
-    __atomic_compare_exchange_n(reinterpret_cast<typename Aliased<T>::Type*>(host), &expected, static_cast<T>(c[lane]),
-                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    __atomic_compare_exchange_n(reinterpret_cast<typename Aliased<T>::Type*>(host), &expected,
+                                static_cast<T>(c[lane]), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     results[lane] = expected;
   });
   if (op.d != kNoSlot) write_lanes(lanes<S>(warp, op.d), mask, results);
@@ -103,9 +107,12 @@ void strong_load(Warp& warp, const Op& op, u32 mask) {
   Register values[Count][kLanes] = {};
   for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
     for (int k = 0; k < Count; ++k) {
-      const T v = __atomic_load_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, __ATOMIC_ACQUIRE);
-      if constexpr (kIsSigned<T>) values[k][lane] = static_cast<Register>(static_cast<Signed<Register>>(v));
-      else values[k][lane] = v;
+      const T v =
+          __atomic_load_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, __ATOMIC_ACQUIRE);
+      if constexpr (kIsSigned<T>)
+        values[k][lane] = static_cast<Register>(static_cast<Signed<Register>>(v));
+      else
+        values[k][lane] = v;
     }
   });
   for (int k = 0; k < Count; ++k) {
@@ -118,8 +125,8 @@ void strong_store(Warp& warp, const Op& op, u32 mask) {
   for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
     for (int k = 0; k < Count; ++k) {
       const auto* values = lanes<Register>(warp, Count == 1 ? op.b : op.list[k]);
-      __atomic_store_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, static_cast<T>(values[lane]),
-                       __ATOMIC_RELEASE);
+      __atomic_store_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k,
+                       static_cast<T>(values[lane]), __ATOMIC_RELEASE);
     }
   });
 }
@@ -127,19 +134,27 @@ void strong_store(Warp& warp, const Op& op, u32 mask) {
 template <class T, class Register>
 void strong_load_any(Warp& warp, const Op& op, u32 mask) {
   switch (op.count) {
-    case 2: return strong_load<T, Register, 2>(warp, op, mask);
-    case 4: return strong_load<T, Register, 4>(warp, op, mask);
-    case 8: return strong_load<T, Register, 8>(warp, op, mask);
-    default: return strong_load<T, Register, 1>(warp, op, mask);
+    case 2:
+      return strong_load<T, Register, 2>(warp, op, mask);
+    case 4:
+      return strong_load<T, Register, 4>(warp, op, mask);
+    case 8:
+      return strong_load<T, Register, 8>(warp, op, mask);
+    default:
+      return strong_load<T, Register, 1>(warp, op, mask);
   }
 }
 template <class T, class Register>
 void strong_store_any(Warp& warp, const Op& op, u32 mask) {
   switch (op.count) {
-    case 2: return strong_store<T, Register, 2>(warp, op, mask);
-    case 4: return strong_store<T, Register, 4>(warp, op, mask);
-    case 8: return strong_store<T, Register, 8>(warp, op, mask);
-    default: return strong_store<T, Register, 1>(warp, op, mask);
+    case 2:
+      return strong_store<T, Register, 2>(warp, op, mask);
+    case 4:
+      return strong_store<T, Register, 4>(warp, op, mask);
+    case 8:
+      return strong_store<T, Register, 8>(warp, op, mask);
+    default:
+      return strong_store<T, Register, 1>(warp, op, mask);
   }
 }
 
@@ -175,15 +190,24 @@ Handler typed(ptx::Type type) {
 
 Handler find_atomic(AtomicOp operation, ptx::Type type) {
   switch (operation) {
-    case AtomicOp::kAdd: return typed<AtomicOp::kAdd>(type);
-    case AtomicOp::kMin: return typed<AtomicOp::kMin>(type);
-    case AtomicOp::kMax: return typed<AtomicOp::kMax>(type);
-    case AtomicOp::kInc: return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kInc> : nullptr;
-    case AtomicOp::kDec: return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kDec> : nullptr;
-    case AtomicOp::kAnd: return typed<AtomicOp::kAnd>(type);
-    case AtomicOp::kOr: return typed<AtomicOp::kOr>(type);
-    case AtomicOp::kXor: return typed<AtomicOp::kXor>(type);
-    case AtomicOp::kExch: return typed<AtomicOp::kExch>(type);
+    case AtomicOp::kAdd:
+      return typed<AtomicOp::kAdd>(type);
+    case AtomicOp::kMin:
+      return typed<AtomicOp::kMin>(type);
+    case AtomicOp::kMax:
+      return typed<AtomicOp::kMax>(type);
+    case AtomicOp::kInc:
+      return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kInc> : nullptr;
+    case AtomicOp::kDec:
+      return type.bits == 32 && !type.is_float() ? atomic<u32, AtomicOp::kDec> : nullptr;
+    case AtomicOp::kAnd:
+      return typed<AtomicOp::kAnd>(type);
+    case AtomicOp::kOr:
+      return typed<AtomicOp::kOr>(type);
+    case AtomicOp::kXor:
+      return typed<AtomicOp::kXor>(type);
+    case AtomicOp::kExch:
+      return typed<AtomicOp::kExch>(type);
   }
   return nullptr;
 }
@@ -191,10 +215,14 @@ Handler find_atomic(AtomicOp operation, ptx::Type type) {
 Handler find_compare_and_swap(ptx::Type type) {
   if (!type.is_integer() || type.lanes != 1) return nullptr;
   switch (type.bits) {
-    case 16: return compare_and_swap<u16>;
-    case 32: return compare_and_swap<u32>;
-    case 64: return compare_and_swap<u64>;
-    default: return nullptr;
+    case 16:
+      return compare_and_swap<u16>;
+    case 32:
+      return compare_and_swap<u32>;
+    case 64:
+      return compare_and_swap<u64>;
+    default:
+      return nullptr;
   }
 }
 
@@ -210,18 +238,25 @@ Handler find_strong_load(ptx::Type type, unsigned register_bits) {
     case 32:
       if (!wide) return strong_load_any<u32, u32>;
       return is_signed ? strong_load_any<s32, u64> : strong_load_any<u32, u64>;
-    case 64: return wide ? strong_load_any<u64, u64> : nullptr;
-    default: return nullptr;
+    case 64:
+      return wide ? strong_load_any<u64, u64> : nullptr;
+    default:
+      return nullptr;
   }
 }
 Handler find_strong_store(ptx::Type type, unsigned register_bits) {
   const bool wide = register_bits == 64;
   switch (type.total_bits()) {
-    case 8: return wide ? strong_store_any<u8, u64> : strong_store_any<u8, u32>;
-    case 16: return wide ? strong_store_any<u16, u64> : strong_store_any<u16, u32>;
-    case 32: return wide ? strong_store_any<u32, u64> : strong_store_any<u32, u32>;
-    case 64: return wide ? strong_store_any<u64, u64> : nullptr;
-    default: return nullptr;
+    case 8:
+      return wide ? strong_store_any<u8, u64> : strong_store_any<u8, u32>;
+    case 16:
+      return wide ? strong_store_any<u16, u64> : strong_store_any<u16, u32>;
+    case 32:
+      return wide ? strong_store_any<u32, u64> : strong_store_any<u32, u32>;
+    case 64:
+      return wide ? strong_store_any<u64, u64> : nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -234,7 +269,8 @@ void copy_to_shared(Warp& warp, const Op& op, u32 mask) {
   warp.current_mask = mask;
   for_each_lane(mask, [&](int lane) {
     const u64 to = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
-    const u64 from = source[lane] + static_cast<u64>(static_cast<s64>(static_cast<s32>(op.list[1])));
+    const u64 from =
+        source[lane] + static_cast<u64>(static_cast<s64>(static_cast<s32>(op.list[1])));
     u32 bytes = size;
     if (op.list[0] != kNoSlot) {
       const u32 wanted = lanes<u32>(warp, op.list[0])[lane];

@@ -20,15 +20,24 @@ template <AtomicOp Operation, class T>
   } else {
     using U = Unsigned<T>;
     switch (Operation) {
-      case AtomicOp::kAdd: return static_cast<T>(static_cast<U>(old) + static_cast<U>(value));
-      case AtomicOp::kMin: return value < old ? value : old;
-      case AtomicOp::kMax: return value > old ? value : old;
-      case AtomicOp::kInc: return old >= value ? T(0) : static_cast<T>(old + 1);
-      case AtomicOp::kDec: return old == 0 || old > value ? value : static_cast<T>(old - 1);
-      case AtomicOp::kAnd: return static_cast<T>(old & value);
-      case AtomicOp::kOr: return static_cast<T>(old | value);
-      case AtomicOp::kXor: return static_cast<T>(old ^ value);
-      case AtomicOp::kExch: break;
+      case AtomicOp::kAdd:
+        return static_cast<T>(static_cast<U>(old) + static_cast<U>(value));
+      case AtomicOp::kMin:
+        return value < old ? value : old;
+      case AtomicOp::kMax:
+        return value > old ? value : old;
+      case AtomicOp::kInc:
+        return old >= value ? T(0) : static_cast<T>(old + 1);
+      case AtomicOp::kDec:
+        return old == 0 || old > value ? value : static_cast<T>(old - 1);
+      case AtomicOp::kAnd:
+        return static_cast<T>(old & value);
+      case AtomicOp::kOr:
+        return static_cast<T>(old | value);
+      case AtomicOp::kXor:
+        return static_cast<T>(old ^ value);
+      case AtomicOp::kExch:
+        break;
     }
     return value;
   }

@@ -1,4 +1,5 @@
-// Handlers that are built once: they work lane by lane or on masks, so wider vectors would not help.
+// Handlers that are built once: they work lane by lane or on masks, so wider vectors would not
+// help.
 #pragma once
 
 #include "softgpu/exec/handlers/handlers.h"
@@ -8,8 +9,14 @@ namespace farcall::softgpu {
 // ---- predicates (predicate.cpp) ----
 // pd = ps OP pq. Op::flags: the operation in the low bits, then negations of ps and pq.
 enum PredicateFlags : u8 {
-  kPredicateAnd, kPredicateOr, kPredicateXor, kPredicateNot, kPredicateCopy, kPredicateOperation = 7,
-  kNegateFirst = 8, kNegateSecond = 16,
+  kPredicateAnd,
+  kPredicateOr,
+  kPredicateXor,
+  kPredicateNot,
+  kPredicateCopy,
+  kPredicateOperation = 7,
+  kNegateFirst = 8,
+  kNegateSecond = 16,
 };
 void predicate_logic(Warp& warp, const Op& op, u32 mask);
 // pd = whether a is an address of that space. Op::flags: SpaceTest.
@@ -28,7 +35,14 @@ enum class ShuffleMode : u8 { kUp, kDown, kButterfly, kIndex };
 // d|pq = a of another lane; b: lane or distance, list[0]: clamp and segment mask.
 Handler find_shuffle(ShuffleMode mode);
 // By member mask in c. ps, flags kVoteNegated: the predicate. kBallot writes d, the others pd.
-enum VoteFlags : u8 { kVoteAll, kVoteAny, kVoteUniform, kVoteBallot, kVoteMode = 3, kVoteNegated = 4 };
+enum VoteFlags : u8 {
+  kVoteAll,
+  kVoteAny,
+  kVoteUniform,
+  kVoteBallot,
+  kVoteMode = 3,
+  kVoteNegated = 4
+};
 void vote(Warp& warp, const Op& op, u32 mask);
 Handler find_match(ptx::Type type, bool all);
 Handler find_redux(AtomicOp operation, ptx::Type type);
@@ -39,12 +53,13 @@ void elect(Warp& warp, const Op& op, u32 mask);
 // d = old value, or nothing if d is kNoSlot.
 Handler find_atomic(AtomicOp operation, ptx::Type type);
 Handler find_compare_and_swap(ptx::Type type);
-// volatile, relaxed, acquire, release. Slots of vectors in the list, as for plain loads; count 1 uses d or b.
+// volatile, relaxed, acquire, release. Slots of vectors in the list, as for plain loads; count 1
+// uses d or b.
 Handler find_strong_load(ptx::Type type, unsigned register_bits);
 Handler find_strong_store(ptx::Type type, unsigned register_bits);
 void fence(Warp& warp, const Op& op, u32 mask);
-// cp.async and its like, done at once. a, imm: shared address; b: global address, list[0]: bytes to copy (kNoSlot:
-// all), list[1]: offset of the global address, list[2]: size.
+// cp.async and its like, done at once. a, imm: shared address; b: global address, list[0]: bytes to
+// copy (kNoSlot: all), list[1]: offset of the global address, list[2]: size.
 void copy_to_shared(Warp& warp, const Op& op, u32 mask);
 
 // ---- time (predicate.cpp) ----
@@ -59,8 +74,8 @@ void trap(Warp& warp, const Op& op, u32 mask);
 // nullptr: there is no such function. *formals: how many return values and parameters together.
 Handler find_library_function(std::string_view name, unsigned* formals);
 
-// An instruction that could not be decoded inside a function that only a function pointer could reach. Op::imm: the
-// text (const char*).
+// An instruction that could not be decoded inside a function that only a function pointer could
+// reach. Op::imm: the text (const char*).
 void undecoded(Warp& warp, const Op& op, u32 mask);
 
 }  // namespace farcall::softgpu

@@ -5,39 +5,120 @@
 namespace farcall::softgpu::FARCALL_ISA {
 namespace {
 
-struct Eq { template <class T> static bool apply(T a, T b) { return a == b; } };
-struct Ne { template <class T> static bool apply(T a, T b) { return a < b || a > b; } };  // ordered: false for NaN
-struct Lt { template <class T> static bool apply(T a, T b) { return a < b; } };
-struct Le { template <class T> static bool apply(T a, T b) { return a <= b; } };
-struct Gt { template <class T> static bool apply(T a, T b) { return a > b; } };
-struct Ge { template <class T> static bool apply(T a, T b) { return a >= b; } };
-struct Equ { template <class T> static bool apply(T a, T b) { return !(a < b || a > b); } };
-struct Neu { template <class T> static bool apply(T a, T b) { return !(a == b); } };
-struct Ltu { template <class T> static bool apply(T a, T b) { return !(a >= b); } };
-struct Leu { template <class T> static bool apply(T a, T b) { return !(a > b); } };
-struct Gtu { template <class T> static bool apply(T a, T b) { return !(a <= b); } };
-struct Geu { template <class T> static bool apply(T a, T b) { return !(a < b); } };
-struct Num { template <class T> static bool apply(T a, T b) { return a == a && b == b; } };
-struct Nan { template <class T> static bool apply(T a, T b) { return a != a || b != b; } };
+struct Eq {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a == b;
+  }
+};
+struct Ne {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a < b || a > b;
+  }
+};  // ordered: false for NaN
+struct Lt {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a < b;
+  }
+};
+struct Le {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a <= b;
+  }
+};
+struct Gt {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a > b;
+  }
+};
+struct Ge {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a >= b;
+  }
+};
+struct Equ {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a < b || a > b);
+  }
+};
+struct Neu {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a == b);
+  }
+};
+struct Ltu {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a >= b);
+  }
+};
+struct Leu {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a > b);
+  }
+};
+struct Gtu {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a <= b);
+  }
+};
+struct Geu {
+  template <class T>
+  static bool apply(T a, T b) {
+    return !(a < b);
+  }
+};
+struct Num {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a == a && b == b;
+  }
+};
+struct Nan {
+  template <class T>
+  static bool apply(T a, T b) {
+    return a != a || b != b;
+  }
+};
 
 u32 combine(u32 value, u32 with, u8 flags) {
   switch (flags & kCombineMask) {
-    case kCombineAnd: return value & with;
-    case kCombineOr: return value | with;
-    case kCombineXor: return value ^ with;
-    default: return value;
+    case kCombineAnd:
+      return value & with;
+    case kCombineOr:
+      return value | with;
+    case kCombineXor:
+      return value ^ with;
+    default:
+      return value;
   }
 }
 
 u32 true_value(s64 set) {
   switch (set) {
-    case kSetF32: return 0x3f80'0000;
-    case kSetF16: return 0x3c00;
-    case kSetBf16: return 0x3f80;
-    case kSetMask16: return 0xffff;
-    case kSetF16x2: return 0x3c00'3c00;
-    case kSetBf16x2: return 0x3f80'3f80;
-    default: return kAllLanes;
+    case kSetF32:
+      return 0x3f80'0000;
+    case kSetF16:
+      return 0x3c00;
+    case kSetBf16:
+      return 0x3f80;
+    case kSetMask16:
+      return 0xffff;
+    case kSetF16x2:
+      return 0x3c00'3c00;
+    case kSetBf16x2:
+      return 0x3f80'3f80;
+    default:
+      return kAllLanes;
   }
 }
 
@@ -64,14 +145,16 @@ template <class Operation, class T>
 void compare(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<Storage<T>>(warp, op.a);
   const auto* b = lanes<Storage<T>>(warp, op.b);
-  deliver(warp, op, mask, mask_of([&](int i) { return Operation::apply(Lane<T>::get(a[i]), Lane<T>::get(b[i])); }));
+  deliver(warp, op, mask,
+          mask_of([&](int i) { return Operation::apply(Lane<T>::get(a[i]), Lane<T>::get(b[i])); }));
 }
 template <class Operation>
 void compare_flushed(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<float>(warp, op.a);
   const auto* b = lanes<float>(warp, op.b);
-  deliver(warp, op, mask,
-          mask_of([&](int i) { return Operation::apply(flush_denormal(a[i]), flush_denormal(b[i])); }));
+  deliver(warp, op, mask, mask_of([&](int i) {
+            return Operation::apply(flush_denormal(a[i]), flush_denormal(b[i]));
+          }));
 }
 // A 16-bit float's denormals are flushed by their bits.
 template <class T, bool Flush>
@@ -84,15 +167,20 @@ template <class Operation, class T, bool Flush>
 void compare_half(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<u32>(warp, op.a);
   const auto* b = lanes<u32>(warp, op.b);
-  deliver(warp, op, mask, mask_of([&](int i) { return Operation::apply(widen<T, Flush>(a[i]), widen<T, Flush>(b[i])); }));
+  deliver(warp, op, mask, mask_of([&](int i) {
+            return Operation::apply(widen<T, Flush>(a[i]), widen<T, Flush>(b[i]));
+          }));
 }
 // Both halves: two predicates, or two results in one register.
 template <class Operation, class T, bool Flush>
 void compare_pair(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<u32>(warp, op.a);
   const auto* b = lanes<u32>(warp, op.b);
-  u32 low = mask_of([&](int i) { return Operation::apply(widen<T, Flush>(a[i]), widen<T, Flush>(b[i])); });
-  u32 high = mask_of([&](int i) { return Operation::apply(widen<T, Flush>(a[i] >> 16), widen<T, Flush>(b[i] >> 16)); });
+  u32 low = mask_of(
+      [&](int i) { return Operation::apply(widen<T, Flush>(a[i]), widen<T, Flush>(b[i])); });
+  u32 high = mask_of([&](int i) {
+    return Operation::apply(widen<T, Flush>(a[i] >> 16), widen<T, Flush>(b[i] >> 16));
+  });
   if ((op.flags & kCombineMask) != 0) {
     const u32 with = predicate(warp, op.ps, (op.flags & kCombineNegated) != 0);
     low = combine(low, with, op.flags);
@@ -106,19 +194,22 @@ void compare_pair(Warp& warp, const Op& op, u32 mask) {
   const u32 set = true_value(op.imm);
   u32 values[kLanes];
   for (int i = 0; i < kLanes; ++i) {
-    values[i] = ((low >> i & 1) != 0 ? set & 0xffff : 0) | ((high >> i & 1) != 0 ? set & 0xffff'0000 : 0);
+    values[i] =
+        ((low >> i & 1) != 0 ? set & 0xffff : 0) | ((high >> i & 1) != 0 ? set & 0xffff'0000 : 0);
   }
   write_lanes(lanes<u32>(warp, op.d), mask, values);
 }
 
 template <class Operation, class T>
 Handler half_handler(unsigned lane_count, bool flush) {
-  if (lane_count == 2) return flush ? compare_pair<Operation, T, true> : compare_pair<Operation, T, false>;
+  if (lane_count == 2)
+    return flush ? compare_pair<Operation, T, true> : compare_pair<Operation, T, false>;
   return flush ? compare_half<Operation, T, true> : compare_half<Operation, T, false>;
 }
 template <class Operation>
 Handler float_handler(ptx::Type type, bool flush) {
-  if (type.kind == ptx::Type::Kind::kBfloat) return half_handler<Operation, Bfloat>(type.lanes, flush);
+  if (type.kind == ptx::Type::Kind::kBfloat)
+    return half_handler<Operation, Bfloat>(type.lanes, flush);
   if (type.bits == 16) return half_handler<Operation, Half>(type.lanes, flush);
   if (type.lanes != 1) return nullptr;
   if (type.bits == 32) return flush ? compare_flushed<Operation> : compare<Operation, float>;
@@ -144,7 +235,8 @@ void select(Warp& warp, const Op& op, u32 mask) {
   write_lanes(lanes<T>(warp, op.d), mask, values);
 }
 
-// By the sign of c; Op::flags bit 0: c is a float, bit 1: flushed. -0 and flushed denormals count as >= 0, NaN not.
+// By the sign of c; Op::flags bit 0: c is a float, bit 1: flushed. -0 and flushed denormals count
+// as >= 0, NaN not.
 template <class T>
 void select_signed(Warp& warp, const Op& op, u32 mask) {
   map_lanes<T, T, T, u32>(warp, op, mask, [&](T a, T b, u32 c) {
@@ -165,30 +257,48 @@ void copy(Warp& warp, const Op& op, u32 mask) {
 Handler find_compare(Comparison comparison, ptx::Type type, bool flush) {
   if (type.kind == ptx::Type::Kind::kTf32 || type.is_predicate()) return nullptr;
   switch (comparison) {
-    case Comparison::kEq: return any<Eq>(type, flush);
-    case Comparison::kNe: return any<Ne>(type, flush);
-    case Comparison::kLt: return any<Lt>(type, flush);
-    case Comparison::kLe: return any<Le>(type, flush);
-    case Comparison::kGt: return any<Gt>(type, flush);
-    case Comparison::kGe: return any<Ge>(type, flush);
-    default: break;
+    case Comparison::kEq:
+      return any<Eq>(type, flush);
+    case Comparison::kNe:
+      return any<Ne>(type, flush);
+    case Comparison::kLt:
+      return any<Lt>(type, flush);
+    case Comparison::kLe:
+      return any<Le>(type, flush);
+    case Comparison::kGt:
+      return any<Gt>(type, flush);
+    case Comparison::kGe:
+      return any<Ge>(type, flush);
+    default:
+      break;
   }
   if (!type.is_float()) return nullptr;
   switch (comparison) {
-    case Comparison::kEqu: return float_handler<Equ>(type, flush);
-    case Comparison::kNeu: return float_handler<Neu>(type, flush);
-    case Comparison::kLtu: return float_handler<Ltu>(type, flush);
-    case Comparison::kLeu: return float_handler<Leu>(type, flush);
-    case Comparison::kGtu: return float_handler<Gtu>(type, flush);
-    case Comparison::kGeu: return float_handler<Geu>(type, flush);
-    case Comparison::kNum: return float_handler<Num>(type, flush);
-    case Comparison::kNan: return float_handler<Nan>(type, flush);
-    default: return nullptr;
+    case Comparison::kEqu:
+      return float_handler<Equ>(type, flush);
+    case Comparison::kNeu:
+      return float_handler<Neu>(type, flush);
+    case Comparison::kLtu:
+      return float_handler<Ltu>(type, flush);
+    case Comparison::kLeu:
+      return float_handler<Leu>(type, flush);
+    case Comparison::kGtu:
+      return float_handler<Gtu>(type, flush);
+    case Comparison::kGeu:
+      return float_handler<Geu>(type, flush);
+    case Comparison::kNum:
+      return float_handler<Num>(type, flush);
+    case Comparison::kNan:
+      return float_handler<Nan>(type, flush);
+    default:
+      return nullptr;
   }
 }
 
 Handler find_select(unsigned bits) { return bits == 64 ? select<u64> : select<u32>; }
-Handler find_select_signed(ptx::Type type) { return type.total_bits() == 64 ? select_signed<u64> : select_signed<u32>; }
+Handler find_select_signed(ptx::Type type) {
+  return type.total_bits() == 64 ? select_signed<u64> : select_signed<u32>;
+}
 Handler find_copy(unsigned bits) { return bits == 64 ? copy<u64> : copy<u32>; }
 
 }  // namespace farcall::softgpu::FARCALL_ISA

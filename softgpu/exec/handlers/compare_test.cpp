@@ -27,7 +27,8 @@ bool expected(const std::string& name, T a, T b) {
 }
 
 const char* const kOrdered[] = {"eq", "ne", "lt", "le", "gt", "ge"};
-const char* const kAll[] = {"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
+const char* const kAll[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "equ",
+                            "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
 
 TEST_F(CompareTest, IntegersOfEveryType) {
   auto check = [&]<class T>(T, const char* type, std::initializer_list<const char*> more = {}) {
@@ -36,8 +37,10 @@ TEST_F(CompareTest, IntegersOfEveryType) {
     std::vector<std::string> names(std::begin(kOrdered), std::end(kOrdered));
     names.insert(names.end(), more.begin(), more.end());
     for (const std::string& name : names) {
-      const auto d = harness_.run<uint32_t>("setp." + name + "." + type + " %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
-      for (size_t i = 0; i < a.size(); ++i) ASSERT_EQ(d[i], expected(name, a[i], b[i])) << name << type << +a[i] << " " << +b[i];
+      const auto d = harness_.run<uint32_t>(
+          "setp." + name + "." + type + " %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
+      for (size_t i = 0; i < a.size(); ++i)
+        ASSERT_EQ(d[i], expected(name, a[i], b[i])) << name << type << +a[i] << " " << +b[i];
     }
   };
   check(int16_t{}, "s16");
@@ -53,14 +56,19 @@ TEST_F(CompareTest, FloatsWithAndWithoutNan) {
     std::vector<T> a, b;
     cross(edge_values<T>(), edge_values<T>(), a, b);
     for (const char* name : kAll) {
-      const auto d = harness_.run<uint32_t>("setp." + std::string(name) + type + " %p|%q, %a, %b; selp.u32 %d, 1, 0, %p; selp.u32 %x, 2, 0, %q; or.b32 %d, %d, %x;", a, b);
-      for (size_t i = 0; i < a.size(); ++i) ASSERT_EQ(d[i], expected(name, a[i], b[i]) ? 1 : 2) << name << type << a[i] << " " << b[i];
+      const auto d = harness_.run<uint32_t>(
+          "setp." + std::string(name) + type +
+              " %p|%q, %a, %b; selp.u32 %d, 1, 0, %p; selp.u32 %x, 2, 0, %q; or.b32 %d, %d, %x;",
+          a, b);
+      for (size_t i = 0; i < a.size(); ++i)
+        ASSERT_EQ(d[i], expected(name, a[i], b[i]) ? 1 : 2) << name << type << a[i] << " " << b[i];
     }
   };
   check(float{}, ".f32");
   check(double{}, ".f64");
   const std::vector<float> a = {1e-40f, -1e-40f, 1.0f}, b = {0.0f, 1e-41f, 1e-40f};
-  const auto flushed = harness_.run<uint32_t>("setp.eq.ftz.f32 %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
+  const auto flushed =
+      harness_.run<uint32_t>("setp.eq.ftz.f32 %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
   EXPECT_EQ(flushed, (std::vector<uint32_t>{1, 1, 0}));
 }
 
@@ -81,9 +89,14 @@ TEST_F(CompareTest, SixteenBitFloats) {
     const Format& format = bfloat ? kBf16 : kF16;
     const std::string type = bfloat ? ".bf16" : ".f16";
     for (const char* name : kAll) {
-      const auto d = harness_.run<uint32_t>("setp." + std::string(name) + type + " %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
-      const auto two = harness_.run<uint32_t>("setp." + std::string(name) + type + "x2 %p|%q, %a, %b; selp.u32 %d, 1, 0, %p; selp.u32 %x, 2, 0, %q; or.b32 %d, %d, %x;", pairs_a, pairs_b);
-      const auto set = harness_.run<uint32_t>("set." + std::string(name) + type + "x2" + type + "x2 %d, %a, %b;", pairs_a, pairs_b);
+      const auto d = harness_.run<uint32_t>(
+          "setp." + std::string(name) + type + " %p, %a, %b; selp.u32 %d, 1, 0, %p;", a, b);
+      const auto two = harness_.run<uint32_t>(
+          "setp." + std::string(name) + type +
+              "x2 %p|%q, %a, %b; selp.u32 %d, 1, 0, %p; selp.u32 %x, 2, 0, %q; or.b32 %d, %d, %x;",
+          pairs_a, pairs_b);
+      const auto set = harness_.run<uint32_t>(
+          "set." + std::string(name) + type + "x2" + type + "x2 %d, %a, %b;", pairs_a, pairs_b);
       const uint32_t one = bfloat ? 0x3f80 : 0x3c00;
       for (size_t i = 0; i < a.size(); ++i) {
         const long double x = decode(a[i], format), y = decode(b[i], format);
@@ -100,7 +113,8 @@ TEST_F(CompareTest, ResultsCombineWithAPredicate) {
   const std::vector<int32_t> a = {1, 1, 2, 2}, b = {1, 2, 1, 2};
   auto run = [&](const std::string& how) {
     // %q: b == 2
-    return harness_.run<uint32_t>("setp.eq.s32 %q, %b, 2; setp.eq" + how + "; selp.u32 %d, 1, 0, %p;", a, b);
+    return harness_.run<uint32_t>(
+        "setp.eq.s32 %q, %b, 2; setp.eq" + how + "; selp.u32 %d, 1, 0, %p;", a, b);
   };
   using V = std::vector<uint32_t>;
   EXPECT_EQ(run(".and.s32 %p, %a, %b, %q"), (V{0, 0, 0, 1}));
@@ -112,21 +126,28 @@ TEST_F(CompareTest, ResultsCombineWithAPredicate) {
 
 TEST_F(CompareTest, SetWritesMasksOrOne) {
   const std::vector<float> a = {1, 2, NAN}, b = {2, 1, 1};
-  EXPECT_EQ(harness_.run<uint32_t>("set.lt.u32.f32 %d, %a, %b;", a, b), (std::vector<uint32_t>{~0u, 0, 0}));
-  EXPECT_EQ(harness_.run<float>("set.gtu.f32.f32 %d, %a, %b;", a, b), (std::vector<float>{0, 1, 1}));
+  EXPECT_EQ(harness_.run<uint32_t>("set.lt.u32.f32 %d, %a, %b;", a, b),
+            (std::vector<uint32_t>{~0u, 0, 0}));
+  EXPECT_EQ(harness_.run<float>("set.gtu.f32.f32 %d, %a, %b;", a, b),
+            (std::vector<float>{0, 1, 1}));
 }
 
 TEST_F(CompareTest, SelectionByPredicateAndBySign) {
   const std::vector<uint64_t> a = {1, 2, 3}, b = {4, 5, 6};
   const std::vector<float> c = {-1, -0.0f, NAN};
-  EXPECT_EQ(harness_.run<uint64_t>("slct.u64.f32 %d, %a, %b, %c;", a, b, c), (std::vector<uint64_t>{4, 2, 6}));
-  EXPECT_EQ(harness_.run<uint64_t>("setp.lt.f32 %p, %c, 0f00000000; selp.b64 %d, %a, %b, !%p;", a, b, c), (std::vector<uint64_t>{4, 2, 3}));
+  EXPECT_EQ(harness_.run<uint64_t>("slct.u64.f32 %d, %a, %b, %c;", a, b, c),
+            (std::vector<uint64_t>{4, 2, 6}));
+  EXPECT_EQ(
+      harness_.run<uint64_t>("setp.lt.f32 %p, %c, 0f00000000; selp.b64 %d, %a, %b, !%p;", a, b, c),
+      (std::vector<uint64_t>{4, 2, 3}));
 }
 
 TEST_F(CompareTest, PredicatesHaveLogic) {
   const std::vector<uint32_t> a = {0, 0, 1, 1}, b = {0, 1, 0, 1};
   auto run = [&](const std::string& code) {
-    return harness_.run<uint32_t>(".reg .pred %r; setp.ne.u32 %p, %a, 0; setp.ne.u32 %q, %b, 0; " + code + "; selp.u32 %d, 1, 0, %r;", a, b);
+    return harness_.run<uint32_t>(".reg .pred %r; setp.ne.u32 %p, %a, 0; setp.ne.u32 %q, %b, 0; " +
+                                      code + "; selp.u32 %d, 1, 0, %r;",
+                                  a, b);
   };
   using V = std::vector<uint32_t>;
   EXPECT_EQ(run("and.pred %r, %p, %q"), (V{0, 0, 0, 1}));
@@ -142,9 +163,15 @@ TEST_F(CompareTest, BracesPackAndUnpack) {
   const std::vector<uint64_t> a = {0x1122334455667788};
   auto one = [&](const std::string& code) { return harness_.run<uint64_t>(code, a)[0]; };
   EXPECT_EQ(one("mov.b64 {%x, %y}, %a; mov.b64 %d, {%y, %x};"), 0x5566778811223344u);
-  EXPECT_EQ(one(".reg .b16 %s<4>; mov.b64 {%s0, %s1, %s2, %s3}, %a; mov.b64 %d, {%s3, %s2, %s1, %s0};"), 0x7788556633441122u);
-  EXPECT_EQ(one(".reg .b16 %s<2>; mov.b64 {%x, _}, %a; mov.b32 {%s0, %s1}, %x; mov.b32 %y, {%s1, %s0}; cvt.u64.u32 %d, %y;"), 0x77885566u);
-  EXPECT_EQ(one(".reg .b128 %q0, %q1; mov.b128 %q0, {%a, 7}; mov.b128 %q1, %q0; mov.b128 {%w, %d}, %q1; add.u64 %d, %d, %w;"), 0x1122334455667788u + 7);
+  EXPECT_EQ(
+      one(".reg .b16 %s<4>; mov.b64 {%s0, %s1, %s2, %s3}, %a; mov.b64 %d, {%s3, %s2, %s1, %s0};"),
+      0x7788556633441122u);
+  EXPECT_EQ(one(".reg .b16 %s<2>; mov.b64 {%x, _}, %a; mov.b32 {%s0, %s1}, %x; mov.b32 %y, {%s1, "
+                "%s0}; cvt.u64.u32 %d, %y;"),
+            0x77885566u);
+  EXPECT_EQ(one(".reg .b128 %q0, %q1; mov.b128 %q0, {%a, 7}; mov.b128 %q1, %q0; mov.b128 {%w, %d}, "
+                "%q1; add.u64 %d, %d, %w;"),
+            0x1122334455667788u + 7);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The functions that CUDA provides to device code without PTX of their own: printf, assert, malloc, free.
+// The functions that CUDA provides to device code without PTX of their own: printf, assert, malloc,
+// free.
 //
 // A fault may jump out of the middle of any of these, so text is built in the block's own string.
 #include <cstdio>
@@ -37,7 +38,8 @@ T argument(Warp& warp, const Op& op, int lane, unsigned index) {
 }
 template <class T>
 void give_back(Warp& warp, const Op& op, int lane, T value) {
-  std::memcpy(checked_range(warp, op, lane, formal_address(warp, op, lane, 0), sizeof value), &value, sizeof value);
+  std::memcpy(checked_range(warp, op, lane, formal_address(warp, op, lane, 0), sizeof value),
+              &value, sizeof value);
 }
 
 template <class Value>
@@ -53,7 +55,8 @@ void append(std::string& out, const char* specification, Value value) {
 // Reads what nvcc packed: like a C struct, ints of 4 bytes, everything else of 8.
 class Arguments {
  public:
-  Arguments(Warp& warp, const Op& op, int lane, u64 address) : warp_(warp), op_(op), lane_(lane), at_(address) {}
+  Arguments(Warp& warp, const Op& op, int lane, u64 address)
+      : warp_(warp), op_(op), lane_(lane), at_(address) {}
   template <class T>
   T next() {
     at_ = (at_ + sizeof(T) - 1) & ~(u64{sizeof(T)} - 1);
@@ -69,8 +72,10 @@ class Arguments {
   u64 at_;
 };
 
-// Appends one formatted message to `out`; returns the number of conversions, or -1 for a malformed format.
-int format_message(Warp& warp, const Op& op, int lane, const char* format, Arguments arguments, std::string& out) {
+// Appends one formatted message to `out`; returns the number of conversions, or -1 for a malformed
+// format.
+int format_message(Warp& warp, const Op& op, int lane, const char* format, Arguments arguments,
+                   std::string& out) {
   static constexpr size_t kSpecificationMax = 64;
   static constexpr int kWidthMax = 65536;
   int conversions = 0;
@@ -93,7 +98,10 @@ int format_message(Warp& warp, const Op& op, int lane, const char* format, Argum
     };
     auto put_number = [&](int n) {
       char digits[16];
-      std::snprintf(digits, sizeof digits, "%d", n > kWidthMax ? kWidthMax : n < -kWidthMax ? -kWidthMax : n);
+      std::snprintf(digits, sizeof digits, "%d",
+                    n > kWidthMax    ? kWidthMax
+                    : n < -kWidthMax ? -kWidthMax
+                                     : n);
       for (const char* d = digits; *d != '\0'; ++d) put(*d);
     };
     put(*p++);
@@ -133,19 +141,38 @@ int format_message(Warp& warp, const Op& op, int lane, const char* format, Argum
       return specification;
     };
     switch (conversion) {
-      case 'd': case 'i':
-        if (wide) append(out, finish("ll"), arguments.next<long long>());
-        else append(out, finish(""), arguments.next<int>());
+      case 'd':
+      case 'i':
+        if (wide)
+          append(out, finish("ll"), arguments.next<long long>());
+        else
+          append(out, finish(""), arguments.next<int>());
         break;
-      case 'u': case 'o': case 'x': case 'X':
-        if (wide) append(out, finish("ll"), arguments.next<unsigned long long>());
-        else append(out, finish(""), arguments.next<unsigned>());
+      case 'u':
+      case 'o':
+      case 'x':
+      case 'X':
+        if (wide)
+          append(out, finish("ll"), arguments.next<unsigned long long>());
+        else
+          append(out, finish(""), arguments.next<unsigned>());
         break;
-      case 'c': append(out, finish(""), arguments.next<int>()); break;
-      case 'a': case 'A': case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
+      case 'c':
+        append(out, finish(""), arguments.next<int>());
+        break;
+      case 'a':
+      case 'A':
+      case 'e':
+      case 'E':
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'G':
         append(out, finish(""), arguments.next<double>());
         break;
-      case 'p': append(out, finish(""), reinterpret_cast<const void*>(arguments.next<u64>())); break;
+      case 'p':
+        append(out, finish(""), reinterpret_cast<const void*>(arguments.next<u64>()));
+        break;
       case 's': {
         const u64 address = arguments.next<u64>();
         std::string& text = warp.block->string_argument;
@@ -159,7 +186,8 @@ int format_message(Warp& warp, const Op& op, int lane, const char* format, Argum
         append(out, finish(""), text.c_str());
         break;
       }
-      default: return -1;
+      default:
+        return -1;
     }
   }
   return conversions;
@@ -178,7 +206,8 @@ void library_vprintf(Warp& warp, const Op& op, u32 mask) {
     read_string(warp, op, lane, argument<u64>(warp, op, lane, 1), format, sizeof format);
     std::string& text = warp.block->text;
     text.clear();
-    const int conversions = format_message(warp, op, lane, format, {warp, op, lane, argument<u64>(warp, op, lane, 2)}, text);
+    const int conversions = format_message(
+        warp, op, lane, format, {warp, op, lane, argument<u64>(warp, op, lane, 2)}, text);
     print(*warp.block->run, text, false);
     give_back<s32>(warp, op, lane, conversions);
   });
@@ -196,9 +225,11 @@ void library_assertfail(Warp& warp, const Op& op, u32 mask) {
     const Block& block = *warp.block;
     const Dim3 shape = block.run->launch->block;
     const u32 thread = warp.index * kLanes + static_cast<u32>(lane);
-    std::snprintf(text, sizeof text, "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file,
-                  argument<u32>(warp, op, lane, 2), function, block.index[0], block.index[1], block.index[2],
-                  thread % shape.x, thread / shape.x % shape.y, thread / shape.x / shape.y, message);
+    std::snprintf(text, sizeof text,
+                  "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file,
+                  argument<u32>(warp, op, lane, 2), function, block.index[0], block.index[1],
+                  block.index[2], thread % shape.x, thread / shape.x % shape.y,
+                  thread / shape.x / shape.y, message);
     print(*block.run, text, true);
     last = lane;
   });
@@ -207,7 +238,8 @@ void library_assertfail(Warp& warp, const Op& op, u32 mask) {
 
 void library_malloc(Warp& warp, const Op& op, u32 mask) {
   for_each_lane(mask, [&](int lane) {
-    give_back<u64>(warp, op, lane, warp.block->run->heap->allocate(argument<u64>(warp, op, lane, 1)));
+    give_back<u64>(warp, op, lane,
+                   warp.block->run->heap->allocate(argument<u64>(warp, op, lane, 1)));
   });
 }
 
@@ -215,7 +247,8 @@ void library_free(Warp& warp, const Op& op, u32 mask) {
   for_each_lane(mask, [&](int lane) {
     const u64 address = argument<u64>(warp, op, lane, 0);
     if (address != 0 && !warp.block->run->heap->release(address)) {
-      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, "free() of what malloc() did not give");
+      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address,
+                  "free() of what malloc() did not give");
     }
   });
 }

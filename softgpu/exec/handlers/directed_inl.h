@@ -1,5 +1,5 @@
-// Arithmetic in another rounding mode. The compiler believes that the mode never changes, so the inputs are made
-// unknown after the switch and the results are made needed before the switch back.
+// Arithmetic in another rounding mode. The compiler believes that the mode never changes, so the
+// inputs are made unknown after the switch and the results are made needed before the switch back.
 #pragma once
 
 #include "softgpu/exec/handlers/lanes_inl.h"
@@ -18,8 +18,10 @@ class RoundingScope {
   [[gnu::always_inline]] explicit RoundingScope(Rounding direction, Arrays&... inputs) {
 #if defined(__x86_64__)
     saved_ = _mm_getcsr();
-    const unsigned mode = direction == Rounding::kZero ? 0x6000 : direction == Rounding::kDown ? 0x2000
-                          : direction == Rounding::kUp ? 0x4000 : 0;
+    const unsigned mode = direction == Rounding::kZero   ? 0x6000
+                          : direction == Rounding::kDown ? 0x2000
+                          : direction == Rounding::kUp   ? 0x4000
+                                                         : 0;
     _mm_setcsr((saved_ & ~0x6000u) | mode);
 #else
     saved_ = static_cast<unsigned>(fegetround());
@@ -42,7 +44,9 @@ class RoundingScope {
 
   // To be called with the results, inside the scope.
   template <class Array>
-  [[gnu::always_inline]] void finish(Array& results) const { hide(results); }
+  [[gnu::always_inline]] void finish(Array& results) const {
+    hide(results);
+  }
 
  private:
   template <class Array>

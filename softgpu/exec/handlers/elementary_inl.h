@@ -1,6 +1,6 @@
-// sin, cos, 2^x, log2 and tanh of floats, computed in double without branches, so that the compiler can vectorise
-// over lanes. Errors are below 1e-8 relative (absolute for sin and cos below 2^20), far inside what PTX allows for
-// its .approx forms; special values are PTX's.
+// sin, cos, 2^x, log2 and tanh of floats, computed in double without branches, so that the compiler
+// can vectorise over lanes. Errors are below 1e-8 relative (absolute for sin and cos below 2^20),
+// far inside what PTX allows for its .approx forms; special values are PTX's.
 #pragma once
 
 #include "softgpu/exec/handlers/lanes_inl.h"
@@ -49,8 +49,10 @@ constexpr double kRoundMagic = 0x1.8p52;
   p = p * s2 + 5.7707801635558536e-01;
   p = p * s2 + 9.6179669392597560e-01;
   p = p * s2 + 2.8853900817779268e+00;
-  // Exponents are small: this converts them exactly, and vectorises where a 64-bit conversion does not.
-  const double e = bit_cast<double>(bit_cast<u64>(kRoundMagic) + static_cast<u64>(exponent)) - kRoundMagic;
+  // Exponents are small: this converts them exactly, and vectorises where a 64-bit conversion does
+  // not.
+  const double e =
+      bit_cast<double>(bit_cast<u64>(kRoundMagic) + static_cast<u64>(exponent)) - kRoundMagic;
   const float result = static_cast<float>(p * s + e);
   const float special = x == 0.0f ? -__builtin_inff() : x < 0.0f ? __builtin_nanf("") : x;
   return x > 0.0f && x < __builtin_inff() ? result : special;
@@ -60,7 +62,8 @@ struct SinCos {
   double sin, cos;  // of the reduced argument
   u64 quadrant;
 };
-// Reduction by pi/2 in two pieces: exact to 1e-9 up to 2^20, and degrading gently beyond, as the hardware does.
+// Reduction by pi/2 in two pieces: exact to 1e-9 up to 2^20, and degrading gently beyond, as the
+// hardware does.
 [[gnu::always_inline]] inline SinCos sin_cos_core(double x) {
   const double shifted = x * 6.3661977236758138e-01 + kRoundMagic;
   const double n = shifted - kRoundMagic;

@@ -1,5 +1,5 @@
-// f32 and f64 arithmetic against the host's: IEEE operations in the same rounding mode, and long double (64 bits of
-// mantissa) where the host has no such operation.
+// f32 and f64 arithmetic against the host's: IEEE operations in the same rounding mode, and long
+// double (64 bits of mantissa) where the host has no such operation.
 #include <cfenv>
 #include <functional>
 #include <random>
@@ -9,12 +9,17 @@
 namespace farcall::softgpu {
 namespace {
 
-float flush(float v) { return std::fabs(v) < std::numeric_limits<float>::min() ? std::copysign(0.0f, v) : v; }
+float flush(float v) {
+  return std::fabs(v) < std::numeric_limits<float>::min() ? std::copysign(0.0f, v) : v;
+}
 
 template <class T>
-std::string type_name() { return sizeof(T) == 8 ? "f64" : "f32"; }
+std::string type_name() {
+  return sizeof(T) == 8 ? "f64" : "f32";
+}
 
-// The host in another rounding mode. Values go through memory, so that nothing is computed before or after.
+// The host in another rounding mode. Values go through memory, so that nothing is computed before
+// or after.
 template <class T>
 T in_mode(int mode, const std::function<T()>& f) {
   std::fesetround(mode);
@@ -31,8 +36,10 @@ class FloatTest : public testing::Test {
     std::mt19937_64 random(7);
     for (int i = 0; i < 40; ++i) {
       // Any bits: also strange exponents.
-      if constexpr (sizeof(T) == 8) v.push_back(std::bit_cast<double>(random()));
-      else v.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
+      if constexpr (sizeof(T) == 8)
+        v.push_back(std::bit_cast<double>(random()));
+      else
+        v.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
     }
     return v;
   }
@@ -46,7 +53,8 @@ class FloatTest : public testing::Test {
     ASSERT_EQ(d.size(), a.size()) << code;
     for (size_t i = 0; i < d.size(); ++i) {
       const T want = expected(a[i], b[i]);
-      ASSERT_TRUE(same_value(d[i], want)) << code << " " << a[i] << " " << b[i] << " = " << d[i] << ", not " << want;
+      ASSERT_TRUE(same_value(d[i], want))
+          << code << " " << a[i] << " " << b[i] << " = " << d[i] << ", not " << want;
     }
   }
   template <class T>
@@ -57,7 +65,8 @@ class FloatTest : public testing::Test {
     ASSERT_EQ(d.size(), a.size()) << code;
     for (size_t i = 0; i < d.size(); ++i) {
       const T want = expected(a[i]);
-      ASSERT_TRUE(same_value(d[i], want)) << code << " " << a[i] << " = " << d[i] << ", not " << want;
+      ASSERT_TRUE(same_value(d[i], want))
+          << code << " " << a[i] << " = " << d[i] << ", not " << want;
     }
   }
 
@@ -68,7 +77,8 @@ struct Mode {
   const char* name;
   int host;
 };
-const Mode kModes[] = {{"rn", FE_TONEAREST}, {"rz", FE_TOWARDZERO}, {"rm", FE_DOWNWARD}, {"rp", FE_UPWARD}};
+const Mode kModes[] = {
+    {"rn", FE_TONEAREST}, {"rz", FE_TOWARDZERO}, {"rm", FE_DOWNWARD}, {"rp", FE_UPWARD}};
 
 template <class T>
 class TypedFloatTest : public FloatTest {};
@@ -89,8 +99,14 @@ TYPED_TEST(TypedFloatTest, EveryRoundingMode) {
     this->template check_binary<T>("sub" + suffix, with_mode([](T a, T b) { return a - b; }));
     this->template check_binary<T>("mul" + suffix, with_mode([](T a, T b) { return a * b; }));
     this->template check_binary<T>("div" + suffix, with_mode([](T a, T b) { return a / b; }));
-    this->template check_unary<T>("sqrt" + suffix, [&](T a) { volatile T x = a; return in_mode<T>(mode.host, [&] { return std::sqrt(x); }); });
-    this->template check_unary<T>("rcp" + suffix, [&](T a) { volatile T x = a; return in_mode<T>(mode.host, [&] { return T(1) / x; }); });
+    this->template check_unary<T>("sqrt" + suffix, [&](T a) {
+      volatile T x = a;
+      return in_mode<T>(mode.host, [&] { return std::sqrt(x); });
+    });
+    this->template check_unary<T>("rcp" + suffix, [&](T a) {
+      volatile T x = a;
+      return in_mode<T>(mode.host, [&] { return T(1) / x; });
+    });
   }
 }
 
@@ -99,13 +115,16 @@ TYPED_TEST(TypedFloatTest, FmaRoundsOnceInEveryMode) {
   std::vector<T> a, b, c;
   cross(this->template values<T>(), this->template values<T>(), a, b);
   const auto edges = this->template values<T>();
-  for (size_t i = 0; i < a.size(); ++i) c.push_back(i % 3 == 0 ? -(a[i] * b[i]) : edges[(i * 13 + i / 7) % edges.size()]);
+  for (size_t i = 0; i < a.size(); ++i)
+    c.push_back(i % 3 == 0 ? -(a[i] * b[i]) : edges[(i * 13 + i / 7) % edges.size()]);
   for (const Mode& mode : kModes) {
-    const auto d = this->harness_.template run<T>("fma." + std::string(mode.name) + "." + type_name<T>() + " %d, %a, %b, %c;", a, b, c);
+    const auto d = this->harness_.template run<T>(
+        "fma." + std::string(mode.name) + "." + type_name<T>() + " %d, %a, %b, %c;", a, b, c);
     for (size_t i = 0; i < d.size(); ++i) {
       volatile T x = a[i], y = b[i], z = c[i];
       const T want = in_mode<T>(mode.host, [&] { return std::fma(x, y, z); });
-      ASSERT_TRUE(same_value(d[i], want)) << mode.name << " " << a[i] << " " << b[i] << " " << c[i] << " = " << d[i] << ", not " << want;
+      ASSERT_TRUE(same_value(d[i], want)) << mode.name << " " << a[i] << " " << b[i] << " " << c[i]
+                                          << " = " << d[i] << ", not " << want;
     }
   }
 }
@@ -128,10 +147,15 @@ TYPED_TEST(TypedFloatTest, MinimumAndMaximumPreferNumbers) {
   this->template check_binary<T>("min." + type, smaller);
   this->template check_binary<T>("max." + type, larger);
   if constexpr (sizeof(T) == 4) {
-    this->template check_binary<T>("min.NaN.f32", [&](T a, T b) { return std::isnan(a) || std::isnan(b) ? NAN : smaller(a, b); });
-    this->template check_binary<T>("max.ftz.NaN.f32", [&](T a, T b) { return std::isnan(a) || std::isnan(b) ? NAN : larger(flush(a), flush(b)); });
+    this->template check_binary<T>("min.NaN.f32", [&](T a, T b) {
+      return std::isnan(a) || std::isnan(b) ? NAN : smaller(a, b);
+    });
+    this->template check_binary<T>("max.ftz.NaN.f32", [&](T a, T b) {
+      return std::isnan(a) || std::isnan(b) ? NAN : larger(flush(a), flush(b));
+    });
     this->template check_binary<T>("min.xorsign.abs.f32", [&](T a, T b) {
-      return std::copysign(smaller(std::fabs(a), std::fabs(b)), std::signbit(a) != std::signbit(b) ? -1.0f : 1.0f);
+      return std::copysign(smaller(std::fabs(a), std::fabs(b)),
+                           std::signbit(a) != std::signbit(b) ? -1.0f : 1.0f);
     });
   }
 }
@@ -146,8 +170,10 @@ TYPED_TEST(TypedFloatTest, SignsMoveBits) {
 
 TEST_F(FloatTest, FlushToZeroAppliesToOperandsAndResult) {
   check_binary<float>("add.ftz.f32", [](float a, float b) { return flush(flush(a) + flush(b)); });
-  check_binary<float>("mul.rn.ftz.f32", [](float a, float b) { return flush(flush(a) * flush(b)); });
-  check_binary<float>("div.full.ftz.f32", [](float a, float b) { return flush(flush(a) / flush(b)); });
+  check_binary<float>("mul.rn.ftz.f32",
+                      [](float a, float b) { return flush(flush(a) * flush(b)); });
+  check_binary<float>("div.full.ftz.f32",
+                      [](float a, float b) { return flush(flush(a) / flush(b)); });
   check_unary<float>("neg.ftz.f32", [](float a) { return -flush(a); });
   check_unary<float>("sqrt.approx.ftz.f32", [](float a) { return flush(std::sqrt(flush(a))); });
   check_binary<float>("sub.rz.ftz.f32", [](float a, float b) {
@@ -159,11 +185,13 @@ TEST_F(FloatTest, FlushToZeroAppliesToOperandsAndResult) {
 TEST_F(FloatTest, SaturationClampsToTheUnitInterval) {
   auto saturate = [](float v) { return std::isnan(v) ? 0.0f : v > 0 ? std::fmin(v, 1.0f) : 0.0f; };
   check_binary<float>("add.sat.f32", [&](float a, float b) { return saturate(a + b); });
-  check_binary<float>("mul.ftz.sat.f32", [&](float a, float b) { return saturate(flush(flush(a) * flush(b))); });
+  check_binary<float>("mul.ftz.sat.f32",
+                      [&](float a, float b) { return saturate(flush(flush(a) * flush(b))); });
 }
 
 TEST_F(FloatTest, ResultsThatAreNoNumberAreTheCanonicalOne) {
-  const std::vector<float> a = {-1.0f, INFINITY, std::bit_cast<float>(0x7f812345u)}, b = {1.0f, -INFINITY, 2.0f};
+  const std::vector<float> a = {-1.0f, INFINITY, std::bit_cast<float>(0x7f812345u)},
+                           b = {1.0f, -INFINITY, 2.0f};
   const auto root = harness_.run<float>("sqrt.rn.f32 %d, %a;", a);
   EXPECT_EQ(std::bit_cast<uint32_t>(root[0]), 0x7fffffffu);
   const auto sum = harness_.run<float>("add.f32 %d, %a, %b;", a, b);
@@ -175,7 +203,8 @@ TEST_F(FloatTest, ResultsThatAreNoNumberAreTheCanonicalOne) {
 TEST_F(FloatTest, ApproximateFunctionsStayInsideTheirBounds) {
   std::mt19937 random(3);
   std::vector<float> x;
-  for (int i = 0; i < 200'000; ++i) x.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
+  for (int i = 0; i < 200'000; ++i)
+    x.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
   for (int i = -3000; i < 3000; ++i) x.push_back(static_cast<float>(i) / 1000);
   for (float v : edge_values<float>()) x.push_back(v);
   struct Function {
@@ -210,7 +239,8 @@ TEST_F(FloatTest, ApproximateFunctionsStayInsideTheirBounds) {
       }
       const long double error = std::fabs(d[i] - exact);
       ASSERT_TRUE(error <= std::fabs(exact) * function.relative || error <= function.absolute)
-          << function.name << " " << x[i] << " = " << d[i] << ", not " << static_cast<double>(exact);
+          << function.name << " " << x[i] << " = " << d[i] << ", not "
+          << static_cast<double>(exact);
     }
   }
 }
@@ -219,7 +249,8 @@ TEST_F(FloatTest, SpecialValuesOfApproximateFunctions) {
   const std::vector<float> x = {INFINITY, -INFINITY, NAN, 0.0f, -0.0f};
   auto expect = [&](const char* name, std::vector<float> want) {
     const auto d = harness_.run<float>(std::string(name) + " %d, %a;", x);
-    for (size_t i = 0; i < x.size(); ++i) EXPECT_TRUE(same_value(d[i], want[i])) << name << " " << x[i] << " = " << d[i];
+    for (size_t i = 0; i < x.size(); ++i)
+      EXPECT_TRUE(same_value(d[i], want[i])) << name << " " << x[i] << " = " << d[i];
   };
   expect("ex2.approx.ftz.f32", {INFINITY, 0, NAN, 1, 1});
   expect("lg2.approx.ftz.f32", {INFINITY, NAN, NAN, -INFINITY, -INFINITY});
@@ -237,13 +268,18 @@ TEST_F(FloatTest, TestpTellsClassesApart) {
     bool (*expected)(float);
   };
   const Class kClasses[] = {
-      {"finite", [](float v) { return std::isfinite(v); }},   {"infinite", [](float v) { return std::isinf(v); }},
-      {"number", [](float v) { return !std::isnan(v); }},     {"notanumber", [](float v) { return std::isnan(v); }},
-      {"normal", [](float v) { return std::isnormal(v); }},   {"subnormal", [](float v) { return std::fpclassify(v) == FP_SUBNORMAL; }},
+      {"finite", [](float v) { return std::isfinite(v); }},
+      {"infinite", [](float v) { return std::isinf(v); }},
+      {"number", [](float v) { return !std::isnan(v); }},
+      {"notanumber", [](float v) { return std::isnan(v); }},
+      {"normal", [](float v) { return std::isnormal(v); }},
+      {"subnormal", [](float v) { return std::fpclassify(v) == FP_SUBNORMAL; }},
   };
   for (const Class& c : kClasses) {
-    const auto d = harness_.run<uint32_t>("testp." + std::string(c.name) + ".f32 %p, %a; selp.u32 %d, 1, 0, %p;", a);
-    for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(d[i], c.expected(a[i])) << c.name << " " << a[i];
+    const auto d = harness_.run<uint32_t>(
+        "testp." + std::string(c.name) + ".f32 %p, %a; selp.u32 %d, 1, 0, %p;", a);
+    for (size_t i = 0; i < a.size(); ++i)
+      EXPECT_EQ(d[i], c.expected(a[i])) << c.name << " " << a[i];
   }
 }
 

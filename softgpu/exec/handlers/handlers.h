@@ -1,5 +1,6 @@
-// The handlers that are worth building for several instruction sets, found by operation and type. Each function
-// returns nullptr for a combination that does not exist; the decoder then says "unsupported".
+// The handlers that are worth building for several instruction sets, found by operation and type.
+// Each function returns nullptr for a combination that does not exist; the decoder then says
+// "unsupported".
 #pragma once
 
 #include "softgpu/exec/op.h"
@@ -11,13 +12,56 @@ enum class Rounding : u8 { kNearest, kZero, kDown, kUp };
 
 enum class IntegerOp : u8 {
   // unary
-  kNot, kNeg, kAbs, kCnot, kPopc, kClz, kBrev, kBfind, kBfindShift,
+  kNot,
+  kNeg,
+  kAbs,
+  kCnot,
+  kPopc,
+  kClz,
+  kBrev,
+  kBfind,
+  kBfindShift,
   // binary
-  kAdd, kSub, kMulLo, kMulHi, kMulWide, kMin, kMax, kMinRelu, kMaxRelu, kAnd, kOr, kXor, kDiv, kRem, kAddSat, kSubSat,
-  kShl, kShr, kBmskClamp, kBmskWrap, kMul24Lo, kMul24Hi, kSzextClamp, kSzextWrap,
+  kAdd,
+  kSub,
+  kMulLo,
+  kMulHi,
+  kMulWide,
+  kMin,
+  kMax,
+  kMinRelu,
+  kMaxRelu,
+  kAnd,
+  kOr,
+  kXor,
+  kDiv,
+  kRem,
+  kAddSat,
+  kSubSat,
+  kShl,
+  kShr,
+  kBmskClamp,
+  kBmskWrap,
+  kMul24Lo,
+  kMul24Hi,
+  kSzextClamp,
+  kSzextWrap,
   // ternary
-  kMadLo, kMadHi, kMadHiSat, kMadWide, kSad, kBfe, kPrmt, kShfLeftClamp, kShfLeftWrap, kShfRightClamp, kShfRightWrap,
-  kMad24Lo, kMad24Hi, kMin3, kMax3,
+  kMadLo,
+  kMadHi,
+  kMadHiSat,
+  kMadWide,
+  kSad,
+  kBfe,
+  kPrmt,
+  kShfLeftClamp,
+  kShfLeftWrap,
+  kShfRightClamp,
+  kShfRightWrap,
+  kMad24Lo,
+  kMad24Hi,
+  kMin3,
+  kMax3,
   // of their own shape
   kBfi,   // list[0]: length
   kLop3,  // imm: table
@@ -27,8 +71,27 @@ enum class IntegerOp : u8 {
 enum class CarryOp : u8 { kAdd, kSub, kMadLo, kMadHi };
 
 enum class FloatOp : u8 {
-  kNeg, kAbs, kRcp, kSqrt, kRsqrt, kSin, kCos, kEx2, kLg2, kTanh,
-  kAdd, kSub, kMul, kDiv, kMin, kMax, kMinNan, kMaxNan, kMinXorsign, kMaxXorsign, kCopysign,
+  kNeg,
+  kAbs,
+  kRcp,
+  kSqrt,
+  kRsqrt,
+  kSin,
+  kCos,
+  kEx2,
+  kLg2,
+  kTanh,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMin,
+  kMax,
+  kMinNan,
+  kMaxNan,
+  kMinXorsign,
+  kMaxXorsign,
+  kCopysign,
   kFma,
 };
 struct FloatMode {
@@ -38,12 +101,45 @@ struct FloatMode {
   Rounding rounding = Rounding::kNearest;
 };
 
-enum class Comparison : u8 { kEq, kNe, kLt, kLe, kGt, kGe, kEqu, kNeu, kLtu, kLeu, kGtu, kGeu, kNum, kNan };
+enum class Comparison : u8 {
+  kEq,
+  kNe,
+  kLt,
+  kLe,
+  kGt,
+  kGe,
+  kEqu,
+  kNeu,
+  kLtu,
+  kLeu,
+  kGtu,
+  kGeu,
+  kNum,
+  kNan
+};
 
-// Of setp and set: Op::flags, what to do with the further predicate (ps, negated with kCombineNegated).
-enum CombineFlags : u8 { kCombineNone, kCombineAnd, kCombineOr, kCombineXor, kCombineMask = 3, kCombineNegated = 4 };
+// Of setp and set: Op::flags, what to do with the further predicate (ps, negated with
+// kCombineNegated).
+enum CombineFlags : u8 {
+  kCombineNone,
+  kCombineAnd,
+  kCombineOr,
+  kCombineXor,
+  kCombineMask = 3,
+  kCombineNegated = 4
+};
 // Of `set`, in Op::imm: the destination's "true"; 0 for setp.
-enum SetValue : s64 { kSetPredicate = 0, kSetMask, kSetF32, kSetF16, kSetBf16, kSetMask16, kSetF16x2, kSetBf16x2, kSetMask16x2 };
+enum SetValue : s64 {
+  kSetPredicate = 0,
+  kSetMask,
+  kSetF32,
+  kSetF16,
+  kSetBf16,
+  kSetMask16,
+  kSetF16x2,
+  kSetBf16x2,
+  kSetMask16x2
+};
 
 struct ConvertMode {
   Rounding rounding = Rounding::kNearest;
@@ -61,12 +157,13 @@ struct HandlerTable {
   Handler (*carry)(CarryOp op, ptx::Type type);
   Handler (*floating)(FloatOp op, ptx::Type type, FloatMode mode);
   Handler (*compare)(Comparison comparison, ptx::Type type, bool flush);
-  Handler (*select)(unsigned bits);                   // a or b by predicate ps; flags bit 0: negated
-  Handler (*select_signed)(ptx::Type type);           // slct: a or b by c >= 0
-  Handler (*copy)(unsigned bits);                     // register slots, 32 or 64 bits
-  Handler (*pack)(unsigned bits, unsigned count);     // list[0..count) to d
-  Handler (*unpack)(unsigned bits, unsigned count);   // a to list[0..count)
-  // d_register_bits: 32 or 64, the width of the register that gets an integer. Op::flags: the Rounding.
+  Handler (*select)(unsigned bits);                  // a or b by predicate ps; flags bit 0: negated
+  Handler (*select_signed)(ptx::Type type);          // slct: a or b by c >= 0
+  Handler (*copy)(unsigned bits);                    // register slots, 32 or 64 bits
+  Handler (*pack)(unsigned bits, unsigned count);    // list[0..count) to d
+  Handler (*unpack)(unsigned bits, unsigned count);  // a to list[0..count)
+  // d_register_bits: 32 or 64, the width of the register that gets an integer. Op::flags: the
+  // Rounding.
   Handler (*convert)(ptx::Type to, ptx::Type from, ConvertMode mode, unsigned d_register_bits);
   Handler (*convert_pair)(ptx::Type to, ConvertMode mode);  // two f32 -> f16x2, bf16x2
   // register_bits: 32 or 64. count: elements of a vector, whose slots are in the list.

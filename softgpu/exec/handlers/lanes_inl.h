@@ -1,9 +1,10 @@
 // What all handler files share: typed access to 32 lanes, writing under a mask, 16-bit floats.
 //
-// These files are built once per instruction set, each time inside another namespace (FARCALL_ISA). Everything they
-// define must be in it: a function that two builds share by name would be linked from either, and a machine without
-// AVX-512 would run the wrong one. Therefore builtins instead of std:: templates, here and in the files that include
-// this (isa_isolation_test checks the object files).
+// These files are built once per instruction set, each time inside another namespace (FARCALL_ISA).
+// Everything they define must be in it: a function that two builds share by name would be linked
+// from either, and a machine without AVX-512 would run the wrong one. Therefore builtins instead of
+// std:: templates, here and in the files that include this (isa_isolation_test checks the object
+// files).
 #pragma once
 
 #ifndef FARCALL_ISA
@@ -28,7 +29,8 @@ inline constexpr bool kSame = false;
 template <class T>
 inline constexpr bool kSame<T, T> = true;
 template <class T>
-inline constexpr bool kIsFloat = kSame<T, float> || kSame<T, double> || kSame<T, Half> || kSame<T, Bfloat>;
+inline constexpr bool kIsFloat =
+    kSame<T, float> || kSame<T, double> || kSame<T, Half> || kSame<T, Bfloat>;
 template <class T>
 inline constexpr bool kIsSigned = T(-1) < T(0);
 
@@ -42,14 +44,38 @@ struct Choose<false, T, F> {
 };
 template <size_t Bytes, bool Signed>
 struct IntegerOf;
-template <> struct IntegerOf<1, false> { using Type = u8; };
-template <> struct IntegerOf<2, false> { using Type = u16; };
-template <> struct IntegerOf<4, false> { using Type = u32; };
-template <> struct IntegerOf<8, false> { using Type = u64; };
-template <> struct IntegerOf<1, true> { using Type = s8; };
-template <> struct IntegerOf<2, true> { using Type = s16; };
-template <> struct IntegerOf<4, true> { using Type = s32; };
-template <> struct IntegerOf<8, true> { using Type = s64; };
+template <>
+struct IntegerOf<1, false> {
+  using Type = u8;
+};
+template <>
+struct IntegerOf<2, false> {
+  using Type = u16;
+};
+template <>
+struct IntegerOf<4, false> {
+  using Type = u32;
+};
+template <>
+struct IntegerOf<8, false> {
+  using Type = u64;
+};
+template <>
+struct IntegerOf<1, true> {
+  using Type = s8;
+};
+template <>
+struct IntegerOf<2, true> {
+  using Type = s16;
+};
+template <>
+struct IntegerOf<4, true> {
+  using Type = s32;
+};
+template <>
+struct IntegerOf<8, true> {
+  using Type = s64;
+};
 template <class T>
 using Unsigned = typename IntegerOf<sizeof(T), false>::Type;
 template <class T>
@@ -63,7 +89,8 @@ template <class To, class From>
 // How a T is kept in a slot: 32 or 64 bits a lane.
 template <class T>
 struct Lane {
-  using Storage = typename Choose<sizeof(T) == 8, T, typename Choose<sizeof(T) == 4, T, u32>::Type>::Type;
+  using Storage =
+      typename Choose<sizeof(T) == 8, T, typename Choose<sizeof(T) == 4, T, u32>::Type>::Type;
   static T get(Storage s) {
     if constexpr (sizeof(T) == sizeof(Storage)) {
       return s;
@@ -97,7 +124,8 @@ struct Aliased {
 template <class T>
 [[gnu::always_inline]] inline typename Aliased<T>::Type* lanes(Warp& warp, Slot slot) {
   using Pointer = typename Aliased<T>::Type*;
-  return reinterpret_cast<Pointer>(__builtin_assume_aligned(warp.base[slot >> 30] + (slot & kSlotOffsetMask), 64));
+  return reinterpret_cast<Pointer>(
+      __builtin_assume_aligned(warp.base[slot >> 30] + (slot & kSlotOffsetMask), 64));
 }
 
 [[gnu::always_inline]] inline u32 predicate(const Warp& warp, u16 index, bool negated) {
@@ -108,9 +136,11 @@ template <class T>
   if (index != 0) warp.predicates[index] = (warp.predicates[index] & ~mask) | (value & mask);
 }
 
-// Writes the lanes in `mask`. `values` is the handler's own array, so sources may be the destination.
+// Writes the lanes in `mask`. `values` is the handler's own array, so sources may be the
+// destination.
 template <class S, class D>
-[[gnu::always_inline]] inline void write_lanes(D* __restrict d, u32 mask, const S* __restrict values) {
+[[gnu::always_inline]] inline void write_lanes(D* __restrict d, u32 mask,
+                                               const S* __restrict values) {
   static_assert(sizeof(S) == sizeof(D));
   if (mask == kAllLanes) {
     __builtin_memcpy(d, values, sizeof(S) * kLanes);
@@ -139,7 +169,8 @@ template <class D, class A, class B, class F>
   const auto* a = lanes<Storage<A>>(warp, op.a);
   const auto* b = lanes<Storage<B>>(warp, op.b);
   Storage<D> values[kLanes];
-  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i])));
+  for (int i = 0; i < kLanes; ++i)
+    values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i])));
   write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
 }
 template <class D, class A, class B, class C, class F>
@@ -167,10 +198,14 @@ template <class Make>
 inline Handler for_integer(ptx::Type type, Make make) {
   if (!type.is_integer() || type.lanes != 1) return nullptr;
   switch (type.bits) {
-    case 16: return type.is_signed() ? make.template operator()<s16>() : make.template operator()<u16>();
-    case 32: return type.is_signed() ? make.template operator()<s32>() : make.template operator()<u32>();
-    case 64: return type.is_signed() ? make.template operator()<s64>() : make.template operator()<u64>();
-    default: return nullptr;
+    case 16:
+      return type.is_signed() ? make.template operator()<s16>() : make.template operator()<u16>();
+    case 32:
+      return type.is_signed() ? make.template operator()<s32>() : make.template operator()<u32>();
+    case 64:
+      return type.is_signed() ? make.template operator()<s64>() : make.template operator()<u64>();
+    default:
+      return nullptr;
   }
 }
 
@@ -179,17 +214,22 @@ inline Handler for_integer(ptx::Type type, Make make) {
   return (bits & 0x7f80'0000u) == 0 ? bit_cast<float>(bits & 0x8000'0000u) : v;
 }
 // PTX's single-precision instructions give one NaN.
-[[gnu::always_inline]] inline float canonical(float v) { return v != v ? bit_cast<float>(u32{0x7fff'ffff}) : v; }
+[[gnu::always_inline]] inline float canonical(float v) {
+  return v != v ? bit_cast<float>(u32{0x7fff'ffff}) : v;
+}
 template <class T>
 [[gnu::always_inline]] inline T saturate(T v) {  // NaN becomes +0
   return v > T(0) ? (v < T(1) ? v : T(1)) : T(0);
 }
 
 [[gnu::always_inline]] inline float to_float(float v) { return v; }
-[[gnu::always_inline]] inline float to_float(Bfloat v) { return bit_cast<float>(u32{v.bits} << 16); }
+[[gnu::always_inline]] inline float to_float(Bfloat v) {
+  return bit_cast<float>(u32{v.bits} << 16);
+}
 [[gnu::always_inline]] inline float to_float(Half v) {
   const u32 magnitude = u32{v.bits & 0x7fffu} << 13;
-  const u32 scaled = bit_cast<u32>(bit_cast<float>(magnitude) * 0x1p112f);  // rebias; denormals become normal
+  const u32 scaled =
+      bit_cast<u32>(bit_cast<float>(magnitude) * 0x1p112f);  // rebias; denormals become normal
   const u32 finite = (v.bits & 0x7c00u) == 0x7c00u ? magnitude | 0x7f80'0000u : scaled;
   return bit_cast<float>(finite | u32{v.bits & 0x8000u} << 16);
 }
@@ -197,8 +237,10 @@ template <class T>
 // Round to nearest even; NaN becomes PTX's canonical one.
 [[gnu::always_inline]] inline Half to_half(float v) {
   const u32 bits = bit_cast<u32>(v), sign = bits & 0x8000'0000u, magnitude = bits ^ sign;
-  constexpr u32 kDenormalMagic = 126u << 23;  // adding 0.5 puts the bits of a denormal half at the lower end
-  const u32 denormal = bit_cast<u32>(bit_cast<float>(magnitude) + bit_cast<float>(kDenormalMagic)) - kDenormalMagic;
+  constexpr u32 kDenormalMagic =
+      126u << 23;  // adding 0.5 puts the bits of a denormal half at the lower end
+  const u32 denormal =
+      bit_cast<u32>(bit_cast<float>(magnitude) + bit_cast<float>(kDenormalMagic)) - kDenormalMagic;
   const u32 normal = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
   u32 result = magnitude < 0x3880'0000u ? denormal : normal;
   result = magnitude >= 0x4780'0000u ? 0x7c00u : result;
@@ -210,8 +252,9 @@ template <class T>
   return {static_cast<u16>(v != v ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-// To float so that a second rounding, to a type of at most 22 bits, gives what one rounding would: inexact results
-// are made odd in the last place (Boldo and Melquiond, "When double rounding is odd").
+// To float so that a second rounding, to a type of at most 22 bits, gives what one rounding would:
+// inexact results are made odd in the last place (Boldo and Melquiond, "When double rounding is
+// odd").
 [[gnu::always_inline]] inline float to_float_odd(double v) {
   const float nearest = static_cast<float>(v);
   const double back = nearest;

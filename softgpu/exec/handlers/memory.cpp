@@ -1,11 +1,12 @@
-// ld and st. The addresses of half a warp are looked at together (tiles are often 16 wide): mostly they are
-// consecutive or all the same, and inside the memory that the instruction means. Whatever does not pass the quick
-// checks goes lane by lane through checked_address(), which finds the memory or raises the fault.
+// ld and st. The addresses of half a warp are looked at together (tiles are often 16 wide): mostly
+// they are consecutive or all the same, and inside the memory that the instruction means. Whatever
+// does not pass the quick checks goes lane by lane through checked_address(), which finds the
+// memory or raises the fault.
 //
 // A lane that is not in the mask gets the address of one that is, so that gathers need no mask.
+#include "softgpu/exec/memory.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
 #include "softgpu/exec/handlers/tables.h"
-#include "softgpu/exec/memory.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -37,25 +38,31 @@ typedef u32 Offsets __attribute__((vector_size(32), aligned(32), may_alias));
 }
 template <u64 Step>
 [[gnu::always_inline]] inline Addresses steps(u64 first) {
-  return Addresses{0, Step, 2 * Step, 3 * Step, 4 * Step, 5 * Step, 6 * Step, 7 * Step} + splat(first);
+  return Addresses{0, Step, 2 * Step, 3 * Step, 4 * Step, 5 * Step, 6 * Step, 7 * Step} +
+         splat(first);
 }
 
 struct WarpAddresses {
   alignas(64) u64 lane[kLanes];
-  [[gnu::always_inline]] Addresses& part(int k) { return *reinterpret_cast<Addresses*>(lane + 8 * k); }
+  [[gnu::always_inline]] Addresses& part(int k) {
+    return *reinterpret_cast<Addresses*>(lane + 8 * k);
+  }
 };
 
 template <AddressKind Kind>
-[[gnu::always_inline]] inline void find_addresses(Warp& warp, const Op& op, u32 mask, WarpAddresses& out) {
+[[gnu::always_inline]] inline void find_addresses(Warp& warp, const Op& op, u32 mask,
+                                                  WarpAddresses& out) {
   const u64 offset = static_cast<u64>(op.imm);
   for (int k = 0; k < 4; ++k) {
     if constexpr (Kind == AddressKind::kShared32) {
       // Shared addresses of 32 bits wrap.
-      const Offsets at = *reinterpret_cast<const Offsets*>(lanes<u32>(warp, op.a) + 8 * k) + static_cast<u32>(op.imm);
+      const Offsets at = *reinterpret_cast<const Offsets*>(lanes<u32>(warp, op.a) + 8 * k) +
+                         static_cast<u32>(op.imm);
       out.part(k) = __builtin_convertvector(at, Addresses) + splat(warp.shared_base);
     } else {
       const u64 base = Kind == AddressKind::kShared64 ? warp.shared_base + offset : offset;
-      out.part(k) = *reinterpret_cast<const Addresses*>(lanes<u64>(warp, op.a) + 8 * k) + splat(base);
+      out.part(k) =
+          *reinterpret_cast<const Addresses*>(lanes<u64>(warp, op.a) + 8 * k) + splat(base);
     }
   }
   if (mask != kAllLanes) {
@@ -78,10 +85,11 @@ template <AddressKind Kind>
   return {warp.shared_base, warp.shared_limit};
 }
 
-// The slow way: finds the memory of each lane or raises a fault. Spaces other than generic may not leave their
-// memory, although checked_address would find another.
+// The slow way: finds the memory of each lane or raises a fault. Spaces other than generic may not
+// leave their memory, although checked_address would find another.
 template <AddressKind Kind>
-[[gnu::noinline]] void check_each(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, u32 bytes) {
+[[gnu::noinline]] void check_each(Warp& warp, const Op& op, u32 mask, WarpAddresses& at,
+                                  u32 bytes) {
   const Extent memory = extent<Kind>(warp);
   for_each_lane(mask, [&](int i) {
     checked_address(warp, op, i, at.lane[i], bytes);
@@ -93,36 +101,44 @@ template <AddressKind Kind>
 
 enum class Shape : u8 { kConsecutive, kUniform, kScattered };
 
-// How the addresses of half a warp lie, for accesses of `Bytes`; checks them all. Lanes not in the mask count as
-// consecutive too, so kConsecutive is only right where all are active.
+// How the addresses of half a warp lie, for accesses of `Bytes`; checks them all. Lanes not in the
+// mask count as consecutive too, so kConsecutive is only right where all are active.
 template <AddressKind Kind, u64 Bytes>
-[[gnu::always_inline]] inline Shape check_half(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, int half) {
+[[gnu::always_inline]] inline Shape check_half(Warp& warp, const Op& op, u32 mask,
+                                               WarpAddresses& at, int half) {
   const u64 start = at.lane[kHalf * half];
-  const Addresses low = at.part(2 * half) - splat(start), high = at.part(2 * half + 1) - splat(start);
+  const Addresses low = at.part(2 * half) - splat(start),
+                  high = at.part(2 * half + 1) - splat(start);
   const Extent memory = extent<Kind>(warp);
   const bool aligned = (start & (Bytes - 1)) == 0;
-  if (!any((low ^ steps<Bytes>(0)) | (high ^ steps<Bytes>(8 * Bytes))) && aligned && memory.holds(start, kHalf * Bytes)) {
+  if (!any((low ^ steps<Bytes>(0)) | (high ^ steps<Bytes>(8 * Bytes))) && aligned &&
+      memory.holds(start, kHalf * Bytes)) {
     return Shape::kConsecutive;
   }
   if (!any(low | high) && aligned && memory.holds(start, Bytes)) return Shape::kUniform;
   bool good = false;
   if (memory.limit >= Bytes) {
-    const Addresses last = splat(memory.limit - Bytes), base = splat(memory.base), bits = splat(Bytes - 1);
+    const Addresses last = splat(memory.limit - Bytes), base = splat(memory.base),
+                    bits = splat(Bytes - 1);
     const Addresses a = at.part(2 * half), b = at.part(2 * half + 1);
-    good = !any(reinterpret_cast<Addresses>(a - base > last) | reinterpret_cast<Addresses>(b - base > last) | ((a | b) & bits));
+    good = !any(reinterpret_cast<Addresses>(a - base > last) |
+                reinterpret_cast<Addresses>(b - base > last) | ((a | b) & bits));
   }
-  if (!good) [[unlikely]] check_each<Kind>(warp, op, mask & (u32{0xffff} << (kHalf * half)), at, Bytes);
+  if (!good) [[unlikely]]
+    check_each<Kind>(warp, op, mask & (u32{0xffff} << (kHalf * half)), at, Bytes);
   return Shape::kScattered;
 }
 
 template <class Register, class T>
 [[gnu::always_inline]] inline Register extend(T v) {
-  if constexpr (kIsSigned<T>) return static_cast<Register>(static_cast<Signed<Register>>(v));
-  else return static_cast<Register>(v);
+  if constexpr (kIsSigned<T>)
+    return static_cast<Register>(static_cast<Signed<Register>>(v));
+  else
+    return static_cast<Register>(v);
 }
 
-// Device memory is read and written by other threads too; this is an ordinary access all the same. A program that
-// races has undefined values on a GPU as well.
+// Device memory is read and written by other threads too; this is an ordinary access all the same.
+// A program that races has undefined values on a GPU as well.
 template <class T>
 [[gnu::always_inline]] inline T read(u64 address) {
   typedef T Unaligned __attribute__((may_alias));
@@ -139,7 +155,8 @@ template <class T, class Register>
 [[gnu::always_inline]] inline void gather(Register* to, const u64* from, u64 offset) {
 #if defined(__AVX512F__)
   const __m512i o = _mm512_set1_epi64(static_cast<long long>(offset));
-  const __m512i low = _mm512_add_epi64(_mm512_load_si512(from), o), high = _mm512_add_epi64(_mm512_load_si512(from + 8), o);
+  const __m512i low = _mm512_add_epi64(_mm512_load_si512(from), o),
+                high = _mm512_add_epi64(_mm512_load_si512(from + 8), o);
   // The masked forms: GCC 12 takes the undefined value inside the plain ones for a mistake.
   if constexpr (sizeof(T) == 4 && sizeof(Register) == 4) {
     const __m256i zero = _mm256_setzero_si256();
@@ -165,7 +182,8 @@ template <class T, class Register>
 }
 
 template <class T, class Register, AddressKind Kind>
-[[gnu::always_inline]] inline void load_all(Warp& warp, const Op& op, u32 mask, WarpAddresses& at, Register* to) {
+[[gnu::always_inline]] inline void load_all(Warp& warp, const Op& op, u32 mask, WarpAddresses& at,
+                                            Register* to) {
   for (int half = 0; half < 2; ++half) {
     const u32 active = mask >> (kHalf * half) & 0xffff;
     if (active == 0) continue;
@@ -181,8 +199,12 @@ template <class T, class Register, AddressKind Kind>
           for (int i = 0; i < kHalf; ++i) d[i] = extend<Register>(raw[i]);
         }
         break;
-      case Shape::kUniform: broadcast<T>(d, start); break;
-      case Shape::kScattered: gather<T>(d, at.lane + kHalf * half, 0); break;
+      case Shape::kUniform:
+        broadcast<T>(d, start);
+        break;
+      case Shape::kScattered:
+        gather<T>(d, at.lane + kHalf * half, 0);
+        break;
     }
   }
 }
@@ -203,7 +225,8 @@ void load(Warp& warp, const Op& op, u32 mask) {
 // .param of the kernel: one value for all. The decoder has checked the offset.
 template <class T, class Register>
 void load_param(Warp& warp, const Op& op, u32 mask) {
-  write_uniform(warp, op.d, mask, extend<Register>(read<T>(warp.block->params + static_cast<u64>(op.imm))));
+  write_uniform(warp, op.d, mask,
+                extend<Register>(read<T>(warp.block->params + static_cast<u64>(op.imm))));
 }
 template <class T, class Register>
 void load_param_vector(Warp& warp, const Op& op, u32 mask) {
@@ -250,10 +273,13 @@ template <int Count, class T, class Register, AddressKind Kind>
   for (int half = 0; half < 2; ++half) {
     if ((mask >> (kHalf * half) & 0xffff) == 0) continue;
     const u64* const from = at.lane + kHalf * half;
-    const bool uniform = check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half) == Shape::kUniform;
+    const bool uniform =
+        check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half) == Shape::kUniform;
     for (int k = 0; k < Count; ++k) {
-      if (uniform) broadcast<T>(values[k] + kHalf * half, from[0] + static_cast<u64>(k) * sizeof(T));
-      else gather<T>(values[k] + kHalf * half, from, static_cast<u64>(k) * sizeof(T));
+      if (uniform)
+        broadcast<T>(values[k] + kHalf * half, from[0] + static_cast<u64>(k) * sizeof(T));
+      else
+        gather<T>(values[k] + kHalf * half, from, static_cast<u64>(k) * sizeof(T));
     }
   }
   for (int k = 0; k < Count; ++k) {
@@ -274,7 +300,8 @@ template <int Count, class T, class Register, AddressKind Kind>
   WarpAddresses at;
   find_addresses<Kind>(warp, op, mask, at);
   for (int half = 0; half < 2; ++half) {
-    if ((mask >> (kHalf * half) & 0xffff) != 0) check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half);
+    if ((mask >> (kHalf * half) & 0xffff) != 0)
+      check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half);
   }
   const typename Aliased<Register>::Type* values[Count];
   for (int k = 0; k < Count; ++k) values[k] = lanes<Register>(warp, op.list[k]);
@@ -297,26 +324,36 @@ Handler for_memory_type(ptx::Type type, unsigned register_bits, Make make) {
   const bool wide = register_bits == 64;
   switch (type.total_bits()) {
     case 8:
-      if (type.is_signed()) return wide ? make.template operator()<s8, u64>() : make.template operator()<s8, u32>();
+      if (type.is_signed())
+        return wide ? make.template operator()<s8, u64>() : make.template operator()<s8, u32>();
       return wide ? make.template operator()<u8, u64>() : make.template operator()<u8, u32>();
     case 16:
-      if (type.is_signed()) return wide ? make.template operator()<s16, u64>() : make.template operator()<s16, u32>();
+      if (type.is_signed())
+        return wide ? make.template operator()<s16, u64>() : make.template operator()<s16, u32>();
       return wide ? make.template operator()<u16, u64>() : make.template operator()<u16, u32>();
     case 32:
       if (!wide) return make.template operator()<u32, u32>();
-      return type.is_signed() ? make.template operator()<s32, u64>() : make.template operator()<u32, u64>();
-    case 64: return wide ? make.template operator()<u64, u64>() : nullptr;
-    default: return nullptr;
+      return type.is_signed() ? make.template operator()<s32, u64>()
+                              : make.template operator()<u32, u64>();
+    case 64:
+      return wide ? make.template operator()<u64, u64>() : nullptr;
+    default:
+      return nullptr;
   }
 }
 template <class Make>
 Handler for_kind(AddressKind kind, Make make) {
   switch (kind) {
-    case AddressKind::kGeneric: return make.template operator()<AddressKind::kGeneric>();
-    case AddressKind::kShared32: return make.template operator()<AddressKind::kShared32>();
-    case AddressKind::kShared64: return make.template operator()<AddressKind::kShared64>();
-    case AddressKind::kLocal: return make.template operator()<AddressKind::kLocal>();
-    case AddressKind::kParam: return nullptr;
+    case AddressKind::kGeneric:
+      return make.template operator()<AddressKind::kGeneric>();
+    case AddressKind::kShared32:
+      return make.template operator()<AddressKind::kShared32>();
+    case AddressKind::kShared64:
+      return make.template operator()<AddressKind::kShared64>();
+    case AddressKind::kLocal:
+      return make.template operator()<AddressKind::kLocal>();
+    case AddressKind::kParam:
+      return nullptr;
   }
   return nullptr;
 }
@@ -331,7 +368,8 @@ Handler find_load(ptx::Type type, AddressKind kind, unsigned register_bits) {
 }
 Handler find_store(ptx::Type type, AddressKind kind, unsigned register_bits) {
   return for_memory_type(type, register_bits, [&]<class T, class Register>() -> Handler {
-    return for_kind(kind, []<AddressKind K>() -> Handler { return store<Unsigned<T>, Register, K>; });
+    return for_kind(kind,
+                    []<AddressKind K>() -> Handler { return store<Unsigned<T>, Register, K>; });
   });
 }
 Handler find_load_vector(ptx::Type type, AddressKind kind, unsigned register_bits) {
@@ -342,7 +380,8 @@ Handler find_load_vector(ptx::Type type, AddressKind kind, unsigned register_bit
 }
 Handler find_store_vector(ptx::Type type, AddressKind kind, unsigned register_bits) {
   return for_memory_type(type, register_bits, [&]<class T, class Register>() -> Handler {
-    return for_kind(kind, []<AddressKind K>() -> Handler { return store_vector<Unsigned<T>, Register, K>; });
+    return for_kind(
+        kind, []<AddressKind K>() -> Handler { return store_vector<Unsigned<T>, Register, K>; });
   });
 }
 

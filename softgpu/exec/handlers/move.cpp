@@ -15,7 +15,8 @@ void unpack(Warp& warp, const Op& op, u32 mask) {
   for (int k = 0; k < Count; ++k) {
     if (op.list[k] == kNoSlot) continue;
     u32 values[kLanes];
-    for (int i = 0; i < kLanes; ++i) values[i] = static_cast<u32>(whole[i] >> (k * kBits)) & kElement;
+    for (int i = 0; i < kLanes; ++i)
+      values[i] = static_cast<u32>(whole[i] >> (k * kBits)) & kElement;
     write_lanes(lanes<u32>(warp, op.list[k]), mask, values);
   }
 }
@@ -26,7 +27,8 @@ void pack(Warp& warp, const Op& op, u32 mask) {
   Whole values[kLanes] = {};
   for (int k = 0; k < Count; ++k) {
     const auto* element = lanes<u32>(warp, op.list[k]);
-    for (int i = 0; i < kLanes; ++i) values[i] |= static_cast<Whole>(element[i] & kElement) << (k * kBits);
+    for (int i = 0; i < kLanes; ++i)
+      values[i] |= static_cast<Whole>(element[i] & kElement) << (k * kBits);
   }
   write_lanes(lanes<Whole>(warp, op.d), mask, values);
 }

@@ -13,11 +13,20 @@ void predicate_logic(Warp& warp, const Op& op, u32 mask) {
   const u32 b = predicate(warp, op.pq, (op.flags & kNegateSecond) != 0);
   u32 result = a;
   switch (op.flags & kPredicateOperation) {
-    case kPredicateAnd: result = a & b; break;
-    case kPredicateOr: result = a | b; break;
-    case kPredicateXor: result = a ^ b; break;
-    case kPredicateNot: result = ~a; break;
-    default: break;
+    case kPredicateAnd:
+      result = a & b;
+      break;
+    case kPredicateOr:
+      result = a | b;
+      break;
+    case kPredicateXor:
+      result = a ^ b;
+      break;
+    case kPredicateNot:
+      result = ~a;
+      break;
+    default:
+      break;
   }
   set_predicate(warp, op.pd, mask, result);
 }
@@ -25,17 +34,22 @@ void predicate_logic(Warp& warp, const Op& op, u32 mask) {
 void is_space(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<u64>(warp, op.a);
   set_predicate(warp, op.pd, mask, mask_of([&](int i) {
-    const bool shared = a[i] - warp.shared_base < warp.shared_limit;
-    const bool local = a[i] - warp.local_base < warp.local_limit;
-    const bool param = a[i] - warp.block->params < warp.block->run->param_bytes;
-    switch (op.flags) {
-      case kIsShared: return shared;
-      case kIsLocal: return local;
-      case kIsParam: return param;
-      case kIsGlobal: return !shared && !local && !param;
-      default: return false;  // constants are ordinary memory here
-    }
-  }));
+                  const bool shared = a[i] - warp.shared_base < warp.shared_limit;
+                  const bool local = a[i] - warp.local_base < warp.local_limit;
+                  const bool param = a[i] - warp.block->params < warp.block->run->param_bytes;
+                  switch (op.flags) {
+                    case kIsShared:
+                      return shared;
+                    case kIsLocal:
+                      return local;
+                    case kIsParam:
+                      return param;
+                    case kIsGlobal:
+                      return !shared && !local && !param;
+                    default:
+                      return false;  // constants are ordinary memory here
+                  }
+                }));
 }
 
 namespace {
@@ -44,18 +58,23 @@ template <class T>
 void float_test(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<T>(warp, op.a);
   set_predicate(warp, op.pd, mask, mask_of([&](int i) {
-    const int category = __builtin_fpclassify(kNotANumber, kInfinite, kNormal, kSubnormal, kFinite, static_cast<T>(a[i]));
-    switch (op.flags) {
-      case kFinite: return category != kNotANumber && category != kInfinite;
-      case kNumber: return category != kNotANumber;
-      default: return category == op.flags;
-    }
-  }));
+                  const int category = __builtin_fpclassify(
+                      kNotANumber, kInfinite, kNormal, kSubnormal, kFinite, static_cast<T>(a[i]));
+                  switch (op.flags) {
+                    case kFinite:
+                      return category != kNotANumber && category != kInfinite;
+                    case kNumber:
+                      return category != kNotANumber;
+                    default:
+                      return category == op.flags;
+                  }
+                }));
 }
 
 s32 element(u32 word, int index, int bits, bool is_signed) {
   const u32 shifted = word << (32 - bits - index * bits);
-  return is_signed ? static_cast<s32>(shifted) >> (32 - bits) : static_cast<s32>(shifted >> (32 - bits));
+  return is_signed ? static_cast<s32>(shifted) >> (32 - bits)
+                   : static_cast<s32>(shifted >> (32 - bits));
 }
 
 template <bool Pairs>
@@ -75,13 +94,18 @@ void read_clock(Warp& warp, const Op& op, u32 mask) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   const u64 ns = static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
-  if (Kind == kClock64 || Kind == kGlobalTimer) write_uniform<u64>(warp, op.d, mask, ns);
-  else write_uniform<u32>(warp, op.d, mask, static_cast<u32>(Kind == kGlobalTimerHigh ? ns >> 32 : ns));
+  if (Kind == kClock64 || Kind == kGlobalTimer)
+    write_uniform<u64>(warp, op.d, mask, ns);
+  else
+    write_uniform<u32>(warp, op.d, mask,
+                       static_cast<u32>(Kind == kGlobalTimerHigh ? ns >> 32 : ns));
 }
 
 }  // namespace
 
-Handler find_dot_product(bool of_pairs) { return of_pairs ? dot_product<true> : dot_product<false>; }
+Handler find_dot_product(bool of_pairs) {
+  return of_pairs ? dot_product<true> : dot_product<false>;
+}
 
 Handler find_float_test(ptx::Type type) {
   if (type.kind != ptx::Type::Kind::kFloat || type.lanes != 1 || type.bits < 32) return nullptr;
@@ -90,10 +114,14 @@ Handler find_float_test(ptx::Type type) {
 
 Handler find_clock(ClockKind kind) {
   switch (kind) {
-    case kClock32: return read_clock<kClock32>;
-    case kClock64: return read_clock<kClock64>;
-    case kGlobalTimer: return read_clock<kGlobalTimer>;
-    case kGlobalTimerHigh: return read_clock<kGlobalTimerHigh>;
+    case kClock32:
+      return read_clock<kClock32>;
+    case kClock64:
+      return read_clock<kClock64>;
+    case kGlobalTimer:
+      return read_clock<kGlobalTimer>;
+    case kGlobalTimerHigh:
+      return read_clock<kGlobalTimerHigh>;
   }
   return nullptr;
 }

@@ -1,5 +1,5 @@
-// Floating-point formats by definition: a value is a count of quanta, and rounding chooses a count. Slow and with no
-// bit tricks, to compare the interpreter with.
+// Floating-point formats by definition: a value is a count of quanta, and rounding chooses a count.
+// Slow and with no bit tricks, to compare the interpreter with.
 #pragma once
 
 #include <cmath>
@@ -22,8 +22,10 @@ inline constexpr Format kF64{53, -1022, 1023, 0x7ff0'0000'0000'0000, 0x7ff8'0000
 
 enum class Round { kNearest, kZero, kDown, kUp };
 
-// The bits of `value` in a format. `rest` has the sign of what is missing from value to the exact result.
-inline uint64_t encode(long double value, const Format& format, Round round = Round::kNearest, int rest = 0) {
+// The bits of `value` in a format. `rest` has the sign of what is missing from value to the exact
+// result.
+inline uint64_t encode(long double value, const Format& format, Round round = Round::kNearest,
+                       int rest = 0) {
   if (std::isnan(value)) return format.nan;
   const bool negative = std::signbit(value);
   const uint64_t sign = negative ? format.sign_bit() : 0;
@@ -43,25 +45,34 @@ inline uint64_t encode(long double value, const Format& format, Round round = Ro
   bool up = false;
   switch (round) {
     case Round::kNearest:
-      up = part > 0.5L || (part == 0.5L && (beyond > 0 || (beyond == 0 && std::fmod(whole, 2.0L) == 1)));
+      up = part > 0.5L ||
+           (part == 0.5L && (beyond > 0 || (beyond == 0 && std::fmod(whole, 2.0L) == 1)));
       break;
-    case Round::kZero: break;
-    case Round::kDown: up = inexact && negative; break;
-    case Round::kUp: up = inexact && !negative; break;
+    case Round::kZero:
+      break;
+    case Round::kDown:
+      up = inexact && negative;
+      break;
+    case Round::kUp:
+      up = inexact && !negative;
+      break;
   }
   const long double rounded = std::ldexp(whole + (up ? 1 : 0), exponent - (format.precision - 1));
   if (rounded >= std::ldexp(1.0L, format.exponent_max + 1)) {
-    const bool to_infinity = round == Round::kNearest || (round == Round::kDown && negative) || (round == Round::kUp && !negative);
+    const bool to_infinity = round == Round::kNearest || (round == Round::kDown && negative) ||
+                             (round == Round::kUp && !negative);
     return sign | (to_infinity ? format.infinity : format.infinity - 1);
   }
   if (rounded == 0) return sign;
   const int e = std::ilogb(rounded);
   if (e < format.exponent_min) {
-    return sign | static_cast<uint64_t>(std::ldexp(rounded, format.precision - 1 - format.exponent_min));
+    return sign |
+           static_cast<uint64_t>(std::ldexp(rounded, format.precision - 1 - format.exponent_min));
   }
   const auto significand = static_cast<uint64_t>(std::ldexp(rounded, format.precision - 1 - e));
   const auto biased = static_cast<uint64_t>(e + format.exponent_max);
-  return sign | biased << (format.precision - 1) | (significand - (uint64_t{1} << (format.precision - 1)));
+  return sign | biased << (format.precision - 1) |
+         (significand - (uint64_t{1} << (format.precision - 1)));
 }
 
 inline long double decode(uint64_t bits, const Format& format) {
@@ -71,11 +82,16 @@ inline long double decode(uint64_t bits, const Format& format) {
   if (magnitude == format.infinity) return sign * INFINITY;
   const auto biased = static_cast<int>(magnitude >> (format.precision - 1));
   const uint64_t fraction = magnitude & ((uint64_t{1} << (format.precision - 1)) - 1);
-  if (biased == 0) return sign * std::ldexp(static_cast<long double>(fraction), format.exponent_min - (format.precision - 1));
+  if (biased == 0)
+    return sign * std::ldexp(static_cast<long double>(fraction),
+                             format.exponent_min - (format.precision - 1));
   const uint64_t significand = fraction | uint64_t{1} << (format.precision - 1);
-  return sign * std::ldexp(static_cast<long double>(significand), biased - format.exponent_max - (format.precision - 1));
+  return sign * std::ldexp(static_cast<long double>(significand),
+                           biased - format.exponent_max - (format.precision - 1));
 }
 
-inline bool is_nan(uint64_t bits, const Format& format) { return (bits & (format.sign_bit() - 1)) > format.infinity; }
+inline bool is_nan(uint64_t bits, const Format& format) {
+  return (bits & (format.sign_bit() - 1)) > format.infinity;
+}
 
 }  // namespace farcall::softgpu

@@ -1,4 +1,5 @@
-// What the handler files of one instruction set contribute to its HandlerTable; see handlers.h for the meanings.
+// What the handler files of one instruction set contribute to its HandlerTable; see handlers.h for
+// the meanings.
 #pragma once
 
 #include "softgpu/exec/handlers/handlers.h"

@@ -1,4 +1,5 @@
-// Instructions in which the lanes of a warp see each other. The scheduler calls them when all members are there.
+// Instructions in which the lanes of a warp see each other. The scheduler calls them when all
+// members are there.
 #include "softgpu/exec/handlers/atomic_inl.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
@@ -18,20 +19,29 @@ void shuffle(Warp& warp, const Op& op, u32 mask) {
   u32 results[kLanes] = {};
   u32 in_range = 0;
   for_each_lane(mask, [&](int lane) {
-    const int by = static_cast<int>(distance[lane] & 31), clamp = static_cast<int>(limits[lane] & 31);
+    const int by = static_cast<int>(distance[lane] & 31),
+              clamp = static_cast<int>(limits[lane] & 31);
     const int segment = static_cast<int>(limits[lane] >> 8 & 31);
     const int last = (lane & segment) | (clamp & ~segment), first = lane & segment;
     int source = 0;
     bool ok = false;
     switch (Mode) {
-      case ShuffleMode::kUp: source = lane - by, ok = source >= last; break;
-      case ShuffleMode::kDown: source = lane + by, ok = source <= last; break;
-      case ShuffleMode::kButterfly: source = lane ^ by, ok = source <= last; break;
-      case ShuffleMode::kIndex: source = first | (by & ~segment), ok = source <= last; break;
+      case ShuffleMode::kUp:
+        source = lane - by, ok = source >= last;
+        break;
+      case ShuffleMode::kDown:
+        source = lane + by, ok = source <= last;
+        break;
+      case ShuffleMode::kButterfly:
+        source = lane ^ by, ok = source <= last;
+        break;
+      case ShuffleMode::kIndex:
+        source = first | (by & ~segment), ok = source <= last;
+        break;
     }
     if (!ok) source = lane;
-    // A source lane that does not take part: the value is undefined, on hardware it reads as 0, and programs that
-    // shuffle under a condition have come to rely on that.
+    // A source lane that does not take part: the value is undefined, on hardware it reads as 0, and
+    // programs that shuffle under a condition have come to rely on that.
     results[lane] = (mask >> source & 1) != 0 ? values[source] : 0;
     in_range |= u32{ok} << lane;
   });
@@ -39,7 +49,8 @@ void shuffle(Warp& warp, const Op& op, u32 mask) {
   set_predicate(warp, op.pq, mask, in_range);
 }
 
-// Lanes that arrived together may name different member masks (tiles of a warp): each set on its own.
+// Lanes that arrived together may name different member masks (tiles of a warp): each set on its
+// own.
 template <class F>
 void for_each_member_set(Warp& warp, const Op& op, u32 mask, F f) {
   const auto* members = lanes<u32>(warp, op.c);
@@ -81,7 +92,8 @@ void redux(Warp& warp, const Op& op, u32 mask) {
   auto* d = lanes<T>(warp, op.d);
   for_each_member_set(warp, op, mask, [&](u32 set) {
     T total = values[__builtin_ctz(set)];
-    for_each_lane(set & (set - 1), [&](int i) { total = apply_atomic<Operation>(total, values[i]); });
+    for_each_lane(set & (set - 1),
+                  [&](int i) { total = apply_atomic<Operation>(total, values[i]); });
     for_each_lane(set, [&](int i) { d[i] = total; });
   });
 }
@@ -90,10 +102,14 @@ void redux(Warp& warp, const Op& op, u32 mask) {
 
 Handler find_shuffle(ShuffleMode mode) {
   switch (mode) {
-    case ShuffleMode::kUp: return shuffle<ShuffleMode::kUp>;
-    case ShuffleMode::kDown: return shuffle<ShuffleMode::kDown>;
-    case ShuffleMode::kButterfly: return shuffle<ShuffleMode::kButterfly>;
-    case ShuffleMode::kIndex: return shuffle<ShuffleMode::kIndex>;
+    case ShuffleMode::kUp:
+      return shuffle<ShuffleMode::kUp>;
+    case ShuffleMode::kDown:
+      return shuffle<ShuffleMode::kDown>;
+    case ShuffleMode::kButterfly:
+      return shuffle<ShuffleMode::kButterfly>;
+    case ShuffleMode::kIndex:
+      return shuffle<ShuffleMode::kIndex>;
   }
   return nullptr;
 }
@@ -108,9 +124,15 @@ void vote(Warp& warp, const Op& op, u32 mask) {
         for_each_lane(set, [&](int i) { d[i] = ballot; });
         break;
       }
-      case kVoteAll: set_predicate(warp, op.pd, set, ballot == set ? kAllLanes : 0); break;
-      case kVoteAny: set_predicate(warp, op.pd, set, ballot != 0 ? kAllLanes : 0); break;
-      default: set_predicate(warp, op.pd, set, ballot == set || ballot == 0 ? kAllLanes : 0); break;
+      case kVoteAll:
+        set_predicate(warp, op.pd, set, ballot == set ? kAllLanes : 0);
+        break;
+      case kVoteAny:
+        set_predicate(warp, op.pd, set, ballot != 0 ? kAllLanes : 0);
+        break;
+      default:
+        set_predicate(warp, op.pd, set, ballot == set || ballot == 0 ? kAllLanes : 0);
+        break;
     }
   });
 }
@@ -124,13 +146,20 @@ Handler find_match(ptx::Type type, bool all) {
 Handler find_redux(AtomicOp operation, ptx::Type type) {
   if (!type.is_integer() || type.total_bits() != 32) return nullptr;
   switch (operation) {
-    case AtomicOp::kAdd: return redux<u32, AtomicOp::kAdd>;
-    case AtomicOp::kMin: return type.is_signed() ? redux<s32, AtomicOp::kMin> : redux<u32, AtomicOp::kMin>;
-    case AtomicOp::kMax: return type.is_signed() ? redux<s32, AtomicOp::kMax> : redux<u32, AtomicOp::kMax>;
-    case AtomicOp::kAnd: return redux<u32, AtomicOp::kAnd>;
-    case AtomicOp::kOr: return redux<u32, AtomicOp::kOr>;
-    case AtomicOp::kXor: return redux<u32, AtomicOp::kXor>;
-    default: return nullptr;
+    case AtomicOp::kAdd:
+      return redux<u32, AtomicOp::kAdd>;
+    case AtomicOp::kMin:
+      return type.is_signed() ? redux<s32, AtomicOp::kMin> : redux<u32, AtomicOp::kMin>;
+    case AtomicOp::kMax:
+      return type.is_signed() ? redux<s32, AtomicOp::kMax> : redux<u32, AtomicOp::kMax>;
+    case AtomicOp::kAnd:
+      return redux<u32, AtomicOp::kAnd>;
+    case AtomicOp::kOr:
+      return redux<u32, AtomicOp::kOr>;
+    case AtomicOp::kXor:
+      return redux<u32, AtomicOp::kXor>;
+    default:
+      return nullptr;
   }
 }
 
