@@ -7,6 +7,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 namespace farcall::server {
@@ -20,6 +21,7 @@ constexpr std::chrono::milliseconds kBackOff{1000};
 // Newcomers get turns: one that sends fast must not keep the loop.
 constexpr int kAcceptsPerTurn = 32;
 constexpr size_t kDiscardedBytesMax = 1 << 20;
+constexpr int kRefusalsLoggedPerSecond = 20;
 
 // Asio watches a descriptor that somebody else owns. release() before the owner passes it to
 // another process: the registration belongs to the open file and would survive our close.
@@ -57,7 +59,7 @@ bool say(transport::Channel& channel, const rpc::Refusal& refusal) {
 
 }  // namespace
 
-// --- One connection without a complete hello ----------------------------------------------------
+// --- One connection without a complete hello
 
 class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
  public:
@@ -79,7 +81,7 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
 
   // Says why and waits for the other side to close.
   void refuse(const rpc::Refusal& refusal) {
-    log::info("{}: refused: {}", peer_, refusal.reason);
+    owner_.log_refusal(peer_, refusal.reason);
     if (!say(*channel_, refusal)) return leave();
     leaving_ = true;
     timer_.expires_after(kFarewell);  // ends the wait of start()
@@ -148,7 +150,7 @@ class Acceptor::Newcomer : public std::enable_shared_from_this<Newcomer> {
     watch_.release();  // from here on the connection may become a worker's
     Arrival arrival{std::move(channel_), std::move(hello), client.take()};
     if (const auto refusal = owner_.on_arrival_(arrival)) {
-      log::info("{}: refused: {}", peer_, refusal->reason);
+      owner_.log_refusal(peer_, refusal->reason);
       // All that it sent has been read, so closing does not reset the connection.
       if (arrival.channel) say(*arrival.channel, *refusal);
     }
@@ -244,6 +246,20 @@ void Acceptor::close() {
   }
 }
 
+// A flood at the door is no flood in the log.
+void Acceptor::log_refusal(const std::string& peer, const std::string& reason) {
+  const uint64_t second = now_ns() / 1'000'000'000;
+  if (second != refusals_second_) {
+    const int untold = refusals_in_second_ - kRefusalsLoggedPerSecond;
+    if (untold > 0) log::info("... and {} more were refused", untold);
+    refusals_second_ = second;
+    refusals_in_second_ = 0;
+  }
+  if (++refusals_in_second_ <= kRefusalsLoggedPerSecond) {
+    log::info("{}: refused: {}", peer, reason);
+  }
+}
+
 size_t Acceptor::half_open() const { return newcomers_.size(); }
 
 void Acceptor::accept_all(Door& door) {
@@ -263,8 +279,7 @@ void Acceptor::accept_all(Door& door) {
 
 void Acceptor::admit(std::unique_ptr<transport::Channel> channel) {
   if (newcomers_.size() >= size_t(limits_.half_open_max)) {
-    log::warning("{} connections are without a hello; dropping the oldest, {}", newcomers_.size(),
-                 newcomers_.front()->peer());
+    log_refusal(newcomers_.front()->peer(), "without a hello for longest of too many");
     newcomers_.front()->leave();
   }
   newcomers_.push_back(std::make_shared<Newcomer>(*this, std::move(channel)));

@@ -59,6 +59,7 @@ class Acceptor {
   void accept_all(Door& door);
   void admit(std::unique_ptr<transport::Channel> channel);
   void forget(Newcomer* newcomer);
+  void log_refusal(const std::string& peer, const std::string& reason);
   bool turn_away_waiting(transport::Listener& listener);
 
   asio::io_context& io_;
@@ -68,6 +69,8 @@ class Acceptor {
   std::list<std::shared_ptr<Newcomer>> newcomers_;  // oldest first
   UniqueFd reserve_;
   bool closed_ = false;
+  uint64_t refusals_second_ = 0;
+  int refusals_in_second_ = 0;
 };
 
 }  // namespace farcall::server

@@ -85,6 +85,17 @@ std::optional<rpc::Refusal> Daemon::Parts::admit(Arrival& arrival) {
                     options.max_clients));
   }
 
+  const uint32_t payload_bytes_max = arrival.client.payload_bytes_max;
+  if (payload_bytes_max != 0 && payload_bytes_max < rpc::kPayloadBytesMax) {
+    return rpc::Refusal{
+        .reason =
+            fmt::format("Farcall {} of the client takes payloads of at most {} bytes, Farcall {} "
+                        "of this server sends up to {}; install the same version on both",
+                        arrival.client.farcall_version, payload_bytes_max, rpc::farcall_version(),
+                        rpc::kPayloadBytesMax),
+        .status = kStatusVersionMismatch};
+  }
+
   SessionRegistry::Session session;
   session.id = ++last_session;
   session.client = fmt::format("{} (pid {} on {}, {})", arrival.client.program, arrival.client.pid,

@@ -72,7 +72,7 @@ class Worker {
 
   SessionEnd run();
 
-  // --- For CallContext and handlers/; any thread ---
+  // --- For CallContext and handlers/; any thread -----------------------------------------------
   const DriverTable& driver() const { return setup_.driver; }
   const RuntimeTable& runtime() const { return setup_.runtime; }
   rpc::HandleTable& handles() { return handles_; }

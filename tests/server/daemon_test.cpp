@@ -171,6 +171,17 @@ TEST_F(FirstBytes, AHelloThatDoesNotDecodeIsRefused) {
   answer_to(daemon, bytes);
 }
 
+TEST_F(FirstBytes, AClientWithALowerLimitOfPayloadsIsToldBothVersionsAndLimits) {
+  auto channel = daemon.connect();
+  const rpc::HelloAnswer answer = rpc::say_hello(
+      *channel, [](rpc::schema::Hello::Builder hello) { hello.setPayloadBytesMax(4096); },
+      Deadline::after(10s));
+  EXPECT_FALSE(answer.accepted());
+  EXPECT_EQ(answer.result, 803);
+  EXPECT_THAT(answer.problem, HasSubstr("at most 4096 bytes"));
+  EXPECT_THAT(answer.problem, HasSubstr(std::to_string(rpc::kPayloadBytesMax)));
+}
+
 TEST_F(FirstBytes, ASlowHelloIsRefusedInTimeAndKeepsNobodyOut) {
   auto slow = daemon.connect();
   const uint64_t begin = now_ns();
@@ -219,6 +230,8 @@ TEST(DaemonLimits, AFullServerSaysSoAndHasRoomAgainWhenAClientLeaves) {
     EXPECT_EQ(answer.result, 46);
   }
   EXPECT_EQ(daemon.workers().size(), 3u);
+  for (int i = 0; i < 60; ++i) (void)testing::say_hello(*daemon.connect());
+  EXPECT_LE(daemon.log_count(": refused: "), 60) << "a flood at the door, and in the log";
   clients.pop_front();
   EXPECT_TRUE(daemon.workers_become(2));
   clients.emplace_back(daemon);
@@ -306,6 +319,24 @@ TEST(DaemonLimits, AWorkerThatVanishedFromTheDiskIsTold) {
   const rpc::HelloAnswer answer = testing::say_hello(*channel);
   EXPECT_THAT(answer.problem, HasSubstr("could not start a worker"));
   EXPECT_THAT(daemon.log(), HasSubstr(copy));
+  std::filesystem::rename(copy + ".away", copy);
+  expect_works(daemon);
+  std::filesystem::remove(copy);
+}
+
+TEST(DaemonLimits, ADriverThatWentAwayIsToldToTheClientAndTheServerGoesOn) {
+  const std::string copy =
+      ::testing::TempDir() + "farcall-driver-copy-" + std::to_string(::getpid());
+  std::filesystem::copy_file(FARCALL_FAKE_DRIVER, copy);
+  DaemonProcess daemon({"--driver", copy});
+  expect_works(daemon);
+  std::filesystem::rename(copy, copy + ".away");
+  auto channel = daemon.connect();
+  const rpc::HelloAnswer answer = testing::say_hello(*channel);
+  EXPECT_FALSE(answer.accepted());
+  EXPECT_THAT(answer.problem, HasSubstr("no CUDA driver"));
+  EXPECT_EQ(answer.result, 100);
+  EXPECT_TRUE(daemon.log_has("no CUDA driver"));
   std::filesystem::rename(copy + ".away", copy);
   expect_works(daemon);
   std::filesystem::remove(copy);
