@@ -197,7 +197,7 @@ CUresult check_unsafe_call() {
   return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
-CUresult check_legacy_during_capture(const Stream& stream) {
+CUresult check_legacy_during_capture(const Stream& stream, bool only_looks) {
   if (capture_count.load(std::memory_order_acquire) == 0 ||
       stream.kind() != Stream::Kind::kLegacy) {
     return CUDA_SUCCESS;
@@ -206,7 +206,7 @@ CUresult check_legacy_during_capture(const Stream& stream) {
   for (const std::shared_ptr<Capture>& capture : captures()) {
     for (const auto& [participant, unused] : capture->participants_) {
       if (participant->blocking() && &participant->context() == &stream.context()) {
-        capture->invalid_ = true;
+        if (!only_looks) capture->invalid_ = true;
         return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
       }
     }

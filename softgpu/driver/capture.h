@@ -51,7 +51,7 @@ class Capture : public std::enable_shared_from_this<Capture> {
  private:
   Capture(StreamRef origin, GraphRef graph, CUstreamCaptureMode mode);
   friend CUresult check_unsafe_call();
-  friend CUresult check_legacy_during_capture(const Stream& stream);
+  friend CUresult check_legacy_during_capture(const Stream& stream, bool only_looks);
 
   struct Participant {
     StreamRef stream;
@@ -75,9 +75,9 @@ class Capture : public std::enable_shared_from_this<Capture> {
 // forbids it while a capture might be spoiled by it, by the rules of
 // cuThreadExchangeStreamCaptureMode.
 CUresult check_unsafe_call();
-// For work submitted to the stream: work in the legacy stream would wait for streams that are being
-// captured.
-CUresult check_legacy_during_capture(const Stream& stream);
+// For work submitted to the stream: work in the legacy stream would wait for streams that are
+// being captured, which spoils the captures. A call that only looks gets the error and spoils none.
+CUresult check_legacy_during_capture(const Stream& stream, bool only_looks = false);
 // For a call that waits for the stream: impossible while it is captured; that spoils the capture.
 CUresult check_not_capturing(const Stream& stream);
 

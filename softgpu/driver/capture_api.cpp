@@ -49,7 +49,7 @@ CUresult api::cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
   if (status == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (CUresult error = check_legacy_during_capture(*stream)) return error;
+  if (CUresult error = check_legacy_during_capture(*stream, true)) return error;
   std::shared_ptr<Capture> capture = stream->capture();
   *status = capture == nullptr ? CU_STREAM_CAPTURE_STATUS_NONE : capture->info(*stream).status;
   return CUDA_SUCCESS;
@@ -62,7 +62,7 @@ CUresult api::cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus* 
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
   if (status == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (CUresult error = check_legacy_during_capture(*stream)) return error;
+  if (CUresult error = check_legacy_during_capture(*stream, true)) return error;
   Capture::Info info;
   if (std::shared_ptr<Capture> capture = stream->capture()) info = capture->info(*stream);
   *status = info.status;

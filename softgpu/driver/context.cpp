@@ -12,6 +12,7 @@
 #include "softgpu/driver/event.h"
 #include "softgpu/driver/graph.h"
 #include "softgpu/driver/module.h"
+#include "softgpu/driver/pool.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -127,6 +128,9 @@ void Context::remove_objects() {
         break;
       case Region::Kind::kRegistered:
         all.memory_map.remove(region.base);
+        break;
+      case Region::Kind::kPool:
+        Pool::free(region.base);
         break;
       default:
         all.device(region.device)->memory.free_region(region.base);

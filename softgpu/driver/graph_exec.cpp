@@ -55,6 +55,14 @@ CUresult GraphExec::instantiate(const Graph& graph, uint64_t flags,
   return CUDA_SUCCESS;
 }
 
+// What was launched goes on without it, unless it uses memory of the graph.
+GraphExec::~GraphExec() {
+  const bool has_memory = std::any_of(steps_.begin(), steps_.end(), [](const Step& step) {
+    return step.content.memory != nullptr;
+  });
+  if (has_memory && last_launch_ != nullptr) last_launch_->wait();
+}
+
 OperationRef GraphExec::submit(Context& context, std::span<const OperationRef> after) {
   std::vector<OperationRef> operations, dependencies;
   std::vector<bool> has_successor(steps_.size(), false);

@@ -16,6 +16,7 @@ class GraphExec {
  public:
   // INVALID_VALUE: the graph has a cycle.
   static CUresult instantiate(const Graph& graph, uint64_t flags, std::shared_ptr<GraphExec>* out);
+  ~GraphExec();
 
   uint64_t flags() const { return flags_; }
   CUresult launch(const StreamRef& stream);

@@ -1,7 +1,9 @@
 // Graphs: captured from streams, built by hand, launched again and again, changed.
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "softgpu/driver/test_driver.h"
 
@@ -154,6 +156,40 @@ TEST_F(GraphTest, TheLegacyStreamSpoilsACapture) {
   ASSERT_EQ(cuStreamBeginCapture(other, CU_STREAM_CAPTURE_MODE_RELAXED), CUDA_SUCCESS);
   EXPECT_EQ(launch(function, nullptr, x, 1u), CUDA_SUCCESS);
   EXPECT_EQ(cuStreamEndCapture(other, &graph), CUDA_SUCCESS);
+}
+
+TEST_F(GraphTest, AskingTheLegacyStreamSpoilsNothing) {
+  CUstream s = stream();
+  CUgraph graph;
+  ASSERT_EQ(cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_GLOBAL), CUDA_SUCCESS);
+  CUstreamCaptureStatus status;
+  EXPECT_EQ(cuStreamIsCapturing(nullptr, &status), CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+  EXPECT_EQ(cuStreamEndCapture(s, &graph), CUDA_SUCCESS);
+}
+
+TEST_F(GraphTest, MemoryOfADestroyedGraphIsThereForItsLaunch) {
+  CUstream s = stream();
+  const CUdeviceptr out = cell(0);
+  CUfunction hold = kernel("hold");
+  CUgraph graph;
+  CUdeviceptr scratch;
+  ASSERT_EQ(cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_RELAXED), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemAllocAsync(&scratch, 4, s), CUDA_SUCCESS);
+  ASSERT_EQ(store(scratch, 3, s), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemcpyDtoDAsync(out, scratch, 4, s), CUDA_SUCCESS);
+  ASSERT_EQ(cuStreamEndCapture(s, &graph), CUDA_SUCCESS);
+  CUgraphExec exec = instantiate(graph);
+  ASSERT_EQ(cuGraphDestroy(graph), CUDA_SUCCESS);
+  Held held(hold, s);
+  ASSERT_EQ(cuGraphLaunch(exec, s), CUDA_SUCCESS);
+  std::thread later([&held] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    held.release();
+  });
+  ASSERT_EQ(cuGraphExecDestroy(exec), CUDA_SUCCESS);
+  later.join();
+  ASSERT_EQ(cuStreamSynchronize(s), CUDA_SUCCESS);
+  EXPECT_EQ(read(out), 3u);
 }
 
 TEST_F(GraphTest, CallsThatMightSpoilACaptureAreRefusedByMode) {

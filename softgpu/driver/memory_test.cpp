@@ -432,6 +432,17 @@ TEST_F(MemoryTest, PoolsCountWhatIsUsed) {
   EXPECT_EQ(found, standard);
 }
 
+TEST_F(MemoryTest, AResetGivesPooledMemoryBack) {
+  CUmemoryPool pool;
+  ASSERT_EQ(cuDeviceGetDefaultMemPool(&pool, 0), CUDA_SUCCESS);
+  CUdeviceptr pointer;
+  ASSERT_EQ(cuMemAllocAsync(&pointer, 1000, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuDevicePrimaryCtxReset(device_), CUDA_SUCCESS);
+  cuuint64_t used = 1;
+  EXPECT_EQ(cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT, &used), CUDA_SUCCESS);
+  EXPECT_EQ(used, 0u);
+}
+
 TEST_F(MemoryTest, ManagedMemoryRemembersAdvice) {
   CUdeviceptr managed;
   ASSERT_EQ(cuMemAllocManaged(&managed, 8192, CU_MEM_ATTACH_GLOBAL), CUDA_SUCCESS);
