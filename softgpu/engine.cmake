@@ -1,7 +1,8 @@
 # The PTX execution engine: farcall_softgpu_engine, behind softgpu/exec/engine.h.
 set(softgpu_handler_sources
   exec/handlers/compare.cpp exec/handlers/convert.cpp exec/handlers/float.cpp exec/handlers/half.cpp
-  exec/handlers/integer.cpp exec/handlers/memory.cpp exec/handlers/move.cpp exec/handlers/table.cpp)
+  exec/handlers/integer.cpp exec/handlers/matrix.cpp exec/handlers/memory.cpp exec/handlers/move.cpp
+  exec/handlers/table.cpp)
 
 set(softgpu_handler_flags
   # In every build type: unoptimised handlers are fifty times slower.
@@ -48,8 +49,8 @@ farcall_library(softgpu_engine
   SOURCES
     ptx/body_parser.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
     decode/assembler.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp decode/convert.cpp
-    decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/memory.cpp decode/move.cpp
-    decode/warp.cpp
+    decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp decode/memory.cpp
+    decode/move.cpp decode/registers.cpp decode/warp.cpp
     exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
@@ -81,12 +82,12 @@ if(BUILD_TESTING)
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
-    SOURCES ptx/parser_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
+    SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   # The references compute in other rounding modes and must not be contracted either.
   farcall_test(softgpu_instructions_test
     SOURCES exec/handlers/compare_test.cpp exec/handlers/convert_test.cpp exec/handlers/float_test.cpp
-            exec/handlers/half_test.cpp exec/handlers/integer_test.cpp
+            exec/handlers/half_test.cpp exec/handlers/integer_test.cpp exec/handlers/matrix_test.cpp
     DEPS farcall_softgpu_engine)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
   # Every build of the handlers, where the processor can run it (otherwise the best one runs again).

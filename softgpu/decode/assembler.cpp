@@ -58,6 +58,15 @@ int Assembler::accept_one_of(std::initializer_list<std::string_view> modifiers) 
   return -1;
 }
 
+std::string_view Assembler::take_next() {
+  for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
+    if (taken(i)) continue;
+    taken_ |= u64{1} << i;
+    return instruction_.name[i];
+  }
+  return {};
+}
+
 void Assembler::skip(std::initializer_list<std::string_view> modifiers) {
   for (std::string_view modifier : modifiers) accept(modifier);
 }

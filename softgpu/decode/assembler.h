@@ -25,6 +25,8 @@ class Assembler {
   bool accept(std::string_view modifier);
   // Which of these is there: its index, or -1.
   int accept_one_of(std::initializer_list<std::string_view> modifiers);
+  // The first that has not been taken, for those whose order matters; empty at the end.
+  std::string_view take_next();
   // Hints that do not change results: takes them all.
   void skip(std::initializer_list<std::string_view> modifiers);
   void skip_cache_hints();
@@ -103,6 +105,7 @@ bool decode_move(Assembler& a);
 bool decode_memory(Assembler& a);
 bool decode_atomic(Assembler& a);
 bool decode_control(Assembler& a);
+bool decode_matrix(Assembler& a);
 bool decode_warp(Assembler& a);
 
 }  // namespace farcall::softgpu

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "softgpu/decode/assembler.h"
+#include "softgpu/decode/registers.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/ptx/parser.h"
 
@@ -57,6 +58,7 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_atomic, {"atom", "red", "membar", "fence"});
     add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier",
                          "nanosleep", "pmevent", "griddepcontrol", "setmaxnreg"});
+    add(decode_matrix, {"mma", "ldmatrix", "stmatrix", "movmatrix"});
     add(decode_warp, {"shfl", "vote", "match", "redux", "activemask", "elect"});
     return t;
   }();
@@ -321,18 +323,24 @@ bool Decoder::lay_out_function(FunctionContext& context) {
     decoded.saved.push_back({slot, bytes});
     saved_bytes += bytes;
   };
-  for (const ptx::Type& type : function.registers) {
-    if (type.is_predicate()) {
-      context.registers.push_back(kNoSlot);
-      context.predicates.push_back(allocate_predicate());
-      continue;
+  const RegisterPlan plan = plan_registers(function);
+  std::vector<Slot> places[3];
+  for (int c = 0; c < 3; ++c) {
+    const u32 bytes = 4u << c;
+    for (u32 i = 0; i < plan.count[c]; ++i) {
+      const Slot slot = allocate(bytes);
+      places[c].push_back(slot);
+      save(slot, std::min(bytes, 8u));
+      if (bytes == 16) save(slot + 8 * kLanes, 8);
     }
-    const u32 bytes = std::max(4u, type.bytes());
-    const Slot slot = allocate(bytes);
-    context.registers.push_back(slot);
-    context.predicates.push_back(0);
-    save(slot, std::min(bytes, 8u));
-    if (bytes == 16) save(slot + 8 * kLanes, 8);
+  }
+  for (size_t r = 0; r < function.registers.size(); ++r) {
+    const ptx::Type& type = function.registers[r];
+    const bool named = plan.place[r] >= 0;
+    context.registers.push_back(
+        named ? places[RegisterPlan::width_class(type)][static_cast<size_t>(plan.place[r])]
+              : kNoSlot);
+    context.predicates.push_back(type.is_predicate() ? allocate_predicate() : 0);
   }
   decoded.predicate_end = static_cast<u16>(predicate_count_);
   saved_bytes += decoded.predicate_end - decoded.first_predicate;

@@ -151,6 +151,10 @@ struct ConvertMode {
 
 enum class AtomicOp : u8 { kAdd, kMin, kMax, kInc, kDec, kAnd, kOr, kXor, kExch };
 
+enum class MatrixInput : u8 { kF16, kBf16, kTf32, kF64, kS8, kU8, kS4, kU4 };
+enum class MatrixSum : u8 { kF16, kF32, kF64, kS32 };
+enum class MatrixMove : u8 { kLoad, kLoadTransposed, kStore, kStoreTransposed, kTranspose };
+
 struct HandlerTable {
   const char* name;
   Handler (*integer)(IntegerOp op, ptx::Type type);
@@ -171,6 +175,8 @@ struct HandlerTable {
   Handler (*store)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*load_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*store_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
+  Handler (*mma)(MatrixInput a, MatrixInput b, MatrixSum sum);
+  Handler (*matrix_move)(MatrixMove move);
 };
 
 // The best one for this machine.

@@ -23,6 +23,8 @@ const HandlerTable kTable = {
     .store = find_store,
     .load_vector = find_load_vector,
     .store_vector = find_store_vector,
+    .mma = find_mma,
+    .matrix_move = find_matrix_move,
 };
 
 }  // namespace farcall::softgpu::FARCALL_ISA

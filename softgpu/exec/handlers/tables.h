@@ -22,6 +22,8 @@ Handler find_load(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_load_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
+Handler find_mma(MatrixInput a, MatrixInput b, MatrixSum sum);
+Handler find_matrix_move(MatrixMove move);
 
 extern const HandlerTable kTable;
 
