@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -142,6 +143,26 @@ class Opcodes(unittest.TestCase):
         with self.assertRaises(Refused) as caught:
             opcodes.compare(old, self.lock)
         self.assertIn("a was 16 and is 17; opcodes are for ever", str(caught.exception))
+
+    def test_no_opcode_has_changed_since_any_commit(self):
+        lock = Path(opcodes.__file__).parent / "opcodes.lock"
+        log = self.git("log", "--format=%H", "--", lock.name)
+        if not log:
+            self.skipTest("no history here: not a git checkout")
+        for commit in log.split():
+            with self.subTest(commit):
+                old = Path(self.folder.name) / "old.lock"
+                old.write_text(self.git("show", f"{commit}:./{lock.name}"))
+                opcodes.compare(old, lock)
+
+    @staticmethod
+    def git(*arguments):
+        """Empty where there is no git or no history."""
+        try:
+            return subprocess.run(["git", *arguments], cwd=Path(opcodes.__file__).parent, text=True,
+                                  capture_output=True, check=False).stdout
+        except FileNotFoundError:
+            return ""
 
 
 if __name__ == "__main__":

@@ -111,8 +111,6 @@ def _unsupported(api: str, name: str, function: Function | None, reason: str) ->
     result = function.result.spelling
     head = f'extern "C" FARCALL_API {result.replace(" *", "*")} {"CUDAAPI" if api == "driver" else "CUDARTAPI"} {name}('
     head = wrap(head, [p.type.spelling.replace(" *", "*") for p in function.params], ") {")
-    if result not in ("CUresult", "cudaError_t"):
-        return f"{head}\n  return {{}};\n}}\n"
     return f'{head}\n  return not_supported<{result}>("{name}", "{reason}");\n}}\n'
 
 
@@ -141,8 +139,6 @@ def _missing_body(plan: Plan) -> str:
         params.append("bool")
     head = wrap(f"[[gnu::weak]] {'int' if plan.kind == 'custom' else result.replace(' *', '*')} {plan.name}(", params,
                 ") {")
-    if result not in ("CUresult", "cudaError_t"):
-        return f"{head}\n  return {{}};\n}}\n"
     return f'{head}\n  return not_supported<{result}>("{plan.name}", "not written yet");\n}}\n'
 
 
@@ -164,8 +160,11 @@ def _remote_call(plan: Plan) -> list[str]:
     lines += [f"auto args = {message};", *sets] if sets else [f"{message};"]
     if plan.wire_class == "async":
         lines.append("const int result = call.post();")
+        succeeded = "result == 0"
     else:
-        lines += ["Reply reply = call.wait();", "const int result = reply.result();"]
+        lines.append("Reply reply = call.wait();")
+        # What the call itself did counts: with an earlier failure to report, the server has made the object all the same.
+        succeeded = "reply.own_result() == 0"
     done = [line for arg in plan.args for line in _finish(plan, arg)]
     if plan.has_results:
         # Counts first: the arrays they measure come after them.
@@ -179,8 +178,8 @@ def _remote_call(plan: Plan) -> list[str]:
     if plan.forgets:
         done.append("session.forget_cached();")
     if done:
-        lines += ["if (result == 0) {", *("  " + line for line in done), "}"]
-    return [*lines, "return result;"]
+        lines += [f"if ({succeeded}) {{", *("  " + line for line in done), "}"]
+    return [*lines, "return result;" if plan.wire_class == "async" else "return reply.result();"]
 
 
 def _check(plan: Plan, arg: Arg) -> list[str]:

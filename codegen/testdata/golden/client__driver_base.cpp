@@ -63,12 +63,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetLimit(size_t* value, toyAttribute 
     auto args = call.args<schema::ToyGetLimit>();
     args.setAttribute(static_cast<int32_t>(attribute));
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyGetLimitResults>();
       *value = static_cast<size_t>(results.getValue());
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -86,8 +85,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyOpen(const char* path, unsigned int F
     args.setPath(path);
     args.setFlags(Flags);
     Reply reply = call.wait();
-    const int result = reply.result();
-    return result;
+    return reply.result();
   });
 }
 
@@ -100,12 +98,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetName(char* name, int len, int devi
     args.setLen(len);
     args.setDevice(device);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyGetNameResults>();
       rpc::from_text(results.getName(), name, size_t(len));
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -150,12 +147,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyStreamGraph(CUstream hStream, CUgraph
     args.setHStream(hStream_handle);
     args.setHasGraphOut(graph_out != nullptr);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyStreamGraphResults>();
       if (graph_out != nullptr) *graph_out = handle_from<CUgraph>(results.getGraphOut());
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -204,8 +200,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toySync() {
     Call call(session, Opcode::k_toySync);
     call.args<schema::ToySync>();
     Reply reply = call.wait();
-    const int result = reply.result();
-    return result;
+    return reply.result();
   });
 }
 

@@ -15,7 +15,7 @@ namespace farcall::client::driver {
 }
 
 [[gnu::weak]] const char* toyErrorName(CUresult) {
-  return {};
+  return not_supported<const char *>("toyErrorName", "not written yet");
 }
 
 }  // namespace farcall::client::driver

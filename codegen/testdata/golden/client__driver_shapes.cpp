@@ -40,11 +40,10 @@ extern "C" FARCALL_API CUresult CUDAAPI toyAddNode(CUgraphNode* node, CUgraph gr
     }
     args.setCount(count);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       *node = handle_from<CUgraphNode>(node_handle.keep());
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -63,8 +62,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetNodes(CUgraph graph, CUgraphNode* 
     args.setHasNodes(nodes != nullptr);
     args.setCount(*count);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyGetNodesResults>();
       *count = static_cast<size_t>(results.getCount());
       if (nodes != nullptr) {
@@ -75,7 +73,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetNodes(CUgraph graph, CUgraphNode* 
         }
       }
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -108,12 +106,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetFigure(toyFigure* figure, CUgraphN
     auto args = call.args<schema::ToyGetFigure>();
     args.setNode(node_handle);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyGetFigureResults>();
       get(results.getFigure(), *figure);
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -151,12 +148,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetAttribute(CUfunction function_,
     args.setFunction(function__handle);
     args.setAttribute(static_cast<int32_t>(attribute));
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyGetAttributeResults>();
       rpc::from_data(results.getValue(), value, value_bytes);
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -172,8 +168,7 @@ extern "C" FARCALL_API CUresult CUDAAPI toyWrite(const void* bytes, size_t count
     }
     args.setCount(count);
     Reply reply = call.wait();
-    const int result = reply.result();
-    return result;
+    return reply.result();
   });
 }
 
@@ -187,13 +182,12 @@ extern "C" FARCALL_API CUresult CUDAAPI toyAlloc(void** pointer, size_t bytes, C
     args.setBytes(bytes);
     args.setHStream(hStream_handle);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       auto results = reply.results<schema::ToyAllocResults>();
       *pointer = reinterpret_cast<void*>(results.getPointer());
       note_allocation(session, address_of(*pointer), bytes);
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -221,11 +215,10 @@ extern "C" FARCALL_API CUresult CUDAAPI toyCreateHandle(CUmemGenericAllocationHa
     args.setHandle(handle_handle.id());
     if (const int error = put(session, args.initBytes(), bytes); error != 0) return error;
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       *handle = static_cast<CUmemGenericAllocationHandle>(handle_handle.keep());
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -237,11 +230,10 @@ extern "C" FARCALL_API CUresult CUDAAPI toyReleaseHandle(CUmemGenericAllocationH
     auto args = call.args<schema::ToyReleaseHandle>();
     args.setHandle(handle_handle);
     Reply reply = call.wait();
-    const int result = reply.result();
-    if (result == 0) {
+    if (reply.own_result() == 0) {
       session.release(handle_handle);
     }
-    return result;
+    return reply.result();
   });
 }
 
@@ -252,12 +244,11 @@ extern "C" FARCALL_API CUresult CUDAAPI toyMoveBy(toyPoint* point) {
     auto args = call.args<schema::ToyMoveBy>();
     if (const int error = put(session, args.initPoint(), *point); error != 0) return error;
     Reply reply = call.wait();
-    const int result = reply.result();
     if (reply.has_results()) {
       auto results = reply.results<schema::ToyMoveByResults>();
       get(results.getPoint(), *point);
     }
-    return result;
+    return reply.result();
   });
 }
 
