@@ -21,6 +21,7 @@ struct End {
   std::byte* start = nullptr;
   size_t pitch = 0, plane = 0;
   Place::Kind place = Place::Kind::kPageable;
+  bool writable = true;
   std::shared_ptr<void> keep;
 };
 
@@ -81,6 +82,7 @@ CUresult end_in_memory(CUmemorytype type, uint64_t base, size_t x, size_t y, siz
   end->pitch = pitch;
   end->plane = plane;
   end->place = place.kind;
+  end->writable = place.writable;
   return CUDA_SUCCESS;
 }
 
@@ -123,6 +125,7 @@ CUresult make_copy(const CUDA_MEMCPY3D& shape, Copy* out) {
                               shape.dstHeight, &target)) {
     return error;
   }
+  if (!target.writable) return CUDA_ERROR_INVALID_VALUE;
   out->work.source = source.start;
   out->work.source_pitch = source.pitch;
   out->work.source_plane = source.plane;

@@ -141,6 +141,29 @@ bool DeviceMemory::free_region(uint64_t base) {
   return true;
 }
 
+uint64_t DeviceMemory::reserve_range(uint64_t bytes, uint64_t alignment, uint64_t wanted) {
+  std::lock_guard lock(mutex_);
+  if (wanted != 0) return pages_.take_at(wanted, bytes + kPage) ? wanted : 0;
+  return pages_.take(bytes + kPage, alignment).value_or(0);
+}
+
+void DeviceMemory::return_range(uint64_t base, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  pages_.give(base, bytes + kPage);
+}
+
+bool DeviceMemory::charge(size_t bytes) {
+  std::lock_guard lock(mutex_);
+  if (bytes > capacity_ - used_) return false;
+  used_ += bytes;
+  return true;
+}
+
+void DeviceMemory::uncharge(size_t bytes) {
+  std::lock_guard lock(mutex_);
+  used_ -= bytes;
+}
+
 size_t DeviceMemory::used() const {
   std::lock_guard lock(mutex_);
   return used_;

@@ -33,6 +33,14 @@ class DeviceMemory final : public AddressSpace {
   // False: no region starts there.
   bool free_region(uint64_t base);
 
+  // Addresses without memory, for cuMemAddressReserve, with a closed page behind them. 0: none of
+  // that kind are left. `wanted`, if not 0, is taken or nothing.
+  uint64_t reserve_range(uint64_t bytes, uint64_t alignment, uint64_t wanted);
+  void return_range(uint64_t base, uint64_t bytes);
+  // Memory that does not lie in the window; false: beyond the capacity.
+  bool charge(size_t bytes);
+  void uncharge(size_t bytes);
+
   size_t capacity() const { return capacity_; }
   size_t used() const;  // bytes charged
   bool owns(uint64_t address) const { return address - window_base_ < window_bytes_; }

@@ -12,6 +12,7 @@
 #include "softgpu/driver/module.h"
 #include "softgpu/driver/stream.h"
 #include "softgpu/driver/thread_state.h"
+#include "softgpu/driver/virtual_memory.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -29,7 +30,8 @@ void in_forked_child() {
 
 }  // namespace
 
-Driver::Driver(Config from_environment) : config(std::move(from_environment)) {}
+Driver::Driver(Config from_environment)
+    : config(std::move(from_environment)), virtual_memory(*new VirtualMemory) {}
 
 Driver* Driver::get() { return the_driver.load(std::memory_order_acquire); }
 

@@ -31,6 +31,7 @@ class Module;
 class Pool;
 class Stream;
 class UserObject;
+class VirtualMemory;
 
 using ContextRef = std::shared_ptr<Context>;
 using StreamRef = std::shared_ptr<Stream>;
@@ -46,6 +47,7 @@ class Driver {
   const Config config;
   MemoryMap memory_map;
   Scheduler scheduler;
+  VirtualMemory& virtual_memory;
 
   HandleTable<Context, CUcontext, HandleKind::kContext> contexts;
   HandleTable<Stream, CUstream, HandleKind::kStream> streams;

@@ -32,6 +32,7 @@ enum class HandleKind : uint8_t {
   kGraphExec,
   kLinkState,
   kUserObject,
+  kPhysicalMemory,
 };
 
 template <class Object, class Handle, HandleKind kKind>

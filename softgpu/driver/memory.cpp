@@ -14,6 +14,11 @@ namespace farcall::softgpu {
 Place locate(uint64_t address, size_t bytes) {
   std::optional<Region> region = driver().memory_map.find(address);
   if (!region) return {};
+  if (region->kind == Region::Kind::kMapped) {
+    const MemoryMap& map = driver().memory_map;
+    if (!map.mapped(address, bytes, false)) return {Place::Kind::kBeyond, region};
+    return {Place::Kind::kDevice, region, map.mapped(address, bytes, true)};
+  }
   const bool inside = bytes <= region->end() - address;
   if (region->on_host()) {
     // The program's heap may go on after what it registered: ordinary memory then.
@@ -26,7 +31,7 @@ Place locate(uint64_t address, size_t bytes) {
 bool is_accessible(uint64_t address, size_t bytes) {
   const Place place = locate(address, bytes);
   return (place.kind == Place::Kind::kHost || place.kind == Place::Kind::kDevice) &&
-         place.region->kind != Region::Kind::kArray;
+         place.region->kind != Region::Kind::kArray && place.writable;
 }
 
 namespace {

@@ -18,11 +18,12 @@ struct Place {
     kBeyond,  // begins in memory CUDA knows and does not end there
   };
   Kind kind = Kind::kPageable;
-  std::optional<Region> region;
+  std::optional<Region> region;  // where it begins; mapped memory may be several, side by side
+  bool writable = true;          // mapped memory may be for reading only
 };
 Place locate(uint64_t address, size_t bytes);
 
-// May the device read and write there: all of it in one region that is not an array's?
+// May the device write there: all of it in one region that is not an array's, or in mapped memory?
 bool is_accessible(uint64_t address, size_t bytes);
 
 }  // namespace farcall::softgpu

@@ -53,8 +53,29 @@ std::vector<Region> MemoryMap::of_context(const Context* context) const {
   return found;
 }
 
+bool MemoryMap::mapped(uint64_t address, size_t bytes, bool write) const {
+  std::shared_lock lock(mutex_);
+  auto region = regions_.upper_bound(address);
+  if (region == regions_.begin() || bytes > UINT64_MAX - address) return false;
+  const uint64_t end = address + bytes;
+  for (--region; region != regions_.end(); ++region) {
+    const Region& piece = region->second;
+    const uint32_t may = piece.shared_with | (write ? 0 : piece.readable_by);
+    if (piece.base > address || piece.end() <= address || piece.kind != Region::Kind::kMapped ||
+        may == 0) {
+      return false;
+    }
+    if (end <= piece.end()) return true;
+    address = piece.end();
+  }
+  return false;
+}
+
 bool MemoryMap::allows(int device, const Region& region) const {
   if (region.kind == Region::Kind::kArray) return false;
+  if (region.kind == Region::Kind::kMapped) {
+    return ((region.shared_with | region.readable_by) >> device & 1) != 0;
+  }
   if (region.on_host() || region.device == device) return true;
   if ((region.shared_with >> device & 1) != 0) return true;
   auto peers = peers_.find({device, region.device});
@@ -76,8 +97,13 @@ bool MemoryMap::kernel_visible(int device, uint64_t address, size_t bytes) const
   auto after = regions_.upper_bound(address);
   if (after == regions_.begin()) return false;
   const Region& region = std::prev(after)->second;
-  if (address >= region.end() || bytes > region.end() - address || !allows(device, region)) {
-    return false;
+  if (address >= region.end() || !allows(device, region)) return false;
+  if (const uint64_t here = region.end() - address; bytes > here) {
+    if (region.kind != Region::Kind::kMapped) return false;
+    // The pieces of a reserved range lie side by side.
+    const uint64_t end = region.end();
+    lock.unlock();
+    return kernel_visible(device, end, bytes - here);
   }
   last = {changes, region.base, region.end(), device};
   return true;

@@ -22,6 +22,8 @@ struct Region {
     kGraph,       // of an allocation node: freed with its graphs
     kVariable,    // of a module
     kArray,       // of a CUarray: not addressable by programs
+    kMapped,      // by cuMemMap: a piece of a reserved range, for whom cuMemSetAccess said
+    kImported,    // another process's, by cuIpcOpenMemHandle or cuMemPoolImportPointer
     kManaged,     // host and devices
     kHost,        // pinned by cuMemHostAlloc
     kRegistered,  // the program's own, pinned by cuMemHostRegister
@@ -33,8 +35,10 @@ struct Region {
   Context* context = nullptr;  // who made it, and whose end ends it
   unsigned flags = 0;          // those of the call that made it
   uint64_t id = 0;             // CU_POINTER_ATTRIBUTE_BUFFER_ID: never used twice
-  uint32_t shared_with = 0;    // bit n: device n may use it too (cuMemPoolSetAccess)
-  bool sync_memops = false;    // CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
+  // Bit n: device n may use it. Pools: beside their own device (cuMemPoolSetAccess). Mapped memory:
+  // only those (cuMemSetAccess), and those of `readable_by` may read.
+  uint32_t shared_with = 0, readable_by = 0;
+  bool sync_memops = false;  // CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
   // Advice about managed memory: without effect, but it can be asked for. Devices as in
   // cuMemAdvise.
   bool read_mostly = false;
@@ -62,6 +66,9 @@ class MemoryMap {
     return true;
   }
   std::vector<Region> of_context(const Context* context) const;
+  // Is all of the range mapped memory that some device may write, or at least read? It may consist
+  // of several regions without gaps.
+  bool mapped(uint64_t address, size_t bytes, bool write) const;
 
   // May kernels of the device read and write there? For the engine's inner loop: the last answer is
   // kept per thread until the map changes.

@@ -6,6 +6,7 @@
 #include "softgpu/driver/device.h"
 #include "softgpu/driver/memory.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/driver/virtual_memory.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -25,6 +26,28 @@ CUmemorytype memory_type(const Region& region) {
   return region.kind == Region::Kind::kHost || region.kind == Region::Kind::kRegistered
              ? CU_MEMORYTYPE_HOST
              : CU_MEMORYTYPE_DEVICE;
+}
+
+// Mapped memory is a piece of a larger range.
+std::optional<VirtualMemory::Range> reserved_range(const Region& region) {
+  if (region.kind != Region::Kind::kMapped) return std::nullopt;
+  return driver().virtual_memory.reservation(region.base);
+}
+
+// Of addresses that are reserved and have no memory yet.
+CUresult attribute_of_reserved(CUdeviceptr pointer, CUpointer_attribute attribute, void* data) {
+  const auto range = driver().virtual_memory.reservation(pointer);
+  if (!range) return CUDA_ERROR_INVALID_VALUE;
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+      return answer<unsigned>(data, 0);
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+      return answer<CUdeviceptr>(data, range->base);
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+      return answer<size_t>(data, range->bytes);
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
+  }
 }
 
 CUresult attribute_of(const Region& region, CUpointer_attribute attribute, CUdeviceptr pointer,
@@ -54,15 +77,21 @@ CUresult attribute_of(const Region& region, CUpointer_attribute attribute, CUdev
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
       return answer<unsigned>(data, 0);
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+      if (auto range = reserved_range(region)) return answer<CUdeviceptr>(data, range->base);
+      [[fallthrough]];
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
       return answer<CUdeviceptr>(data, region.base);
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+      if (auto range = reserved_range(region)) return answer<size_t>(data, range->bytes);
+      [[fallthrough]];
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
       return answer<size_t>(data, region.bytes);
     case CU_POINTER_ATTRIBUTE_MAPPED:
       return answer<unsigned>(data, 1);
-    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-      return answer<unsigned long long>(data, 0);
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: {
+      const auto properties = driver().virtual_memory.properties_at(pointer);
+      return answer<unsigned long long>(data, properties ? properties->requestedHandleTypes : 0);
+    }
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
       return answer<unsigned>(data, 0);
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
@@ -150,7 +179,7 @@ CUresult api::cuPointerGetAttribute(void* data, CUpointer_attribute attribute,
                                     CUdeviceptr pointer) {
   if (data == nullptr || !is_attribute(attribute)) return CUDA_ERROR_INVALID_VALUE;
   std::optional<Region> region = find_addressable(pointer);
-  if (!region) return CUDA_ERROR_INVALID_VALUE;
+  if (!region) return attribute_of_reserved(pointer, attribute, data);
   return attribute_of(*region, attribute, pointer, data);
 }
 

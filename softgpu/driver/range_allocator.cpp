@@ -31,6 +31,19 @@ std::optional<uint64_t> RangeAllocator::take_from(uint64_t low, uint64_t bytes,
   return std::nullopt;
 }
 
+bool RangeAllocator::take_at(uint64_t base, uint64_t bytes) {
+  auto gap = free_.upper_bound(base);
+  if (gap == free_.begin()) return false;
+  --gap;
+  const auto [start, size] = *gap;
+  const uint64_t end = start + size;
+  if (base >= end || bytes > end - base) return false;
+  free_.erase(gap);
+  if (base > start) free_.emplace(start, base - start);
+  if (base + bytes < end) free_.emplace(base + bytes, end - base - bytes);
+  return true;
+}
+
 void RangeAllocator::give(uint64_t base, uint64_t bytes) {
   auto after = free_.lower_bound(base);
   assert(after == free_.end() || base + bytes <= after->first);

@@ -15,6 +15,8 @@ class RangeAllocator {
 
   // `alignment` is a power of two. nullopt: no gap is large enough.
   std::optional<uint64_t> take(uint64_t bytes, uint64_t alignment);
+  // Exactly this range; false: some of it is taken.
+  bool take_at(uint64_t base, uint64_t bytes);
   void give(uint64_t base, uint64_t bytes);
 
  private:

@@ -1,5 +1,9 @@
 #include "softgpu/driver/test_driver.h"
 
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 namespace farcall::softgpu {
 
 const char kTestPtx[] = R"(.version 7.0
@@ -108,5 +112,22 @@ again:
   ret;
 }
 )";
+
+int run_again(const char* variable, const std::string& value) {
+  const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+  std::string filter = std::string("--gtest_filter=") + test.test_suite_name() + "." + test.name();
+  std::string setting = std::string(variable) + "=" + value;
+  std::vector<char*> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
+  environment.push_back(setting.data());
+  environment.push_back(nullptr);
+  char program[] = "/proc/self/exe";
+  char* arguments[] = {program, filter.data(), nullptr};
+  pid_t child = 0;
+  if (posix_spawn(&child, program, nullptr, nullptr, arguments, environment.data()) != 0) return -1;
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
 
 }  // namespace farcall::softgpu

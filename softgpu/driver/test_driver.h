@@ -19,6 +19,10 @@ namespace farcall::softgpu {
 // `cells` and `fixed` are variables; fixed holds 7.
 extern const char kTestPtx[];
 
+// Runs the current test in another process, of its own and with this variable set; its exit status.
+// File descriptors without FD_CLOEXEC are there too.
+int run_again(const char* variable, const std::string& value);
+
 class DriverTest : public testing::Test {
  protected:
   void SetUp() override {
