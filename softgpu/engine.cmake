@@ -51,7 +51,8 @@ endforeach()
 
 # Handlers of which one build is enough.
 add_library(farcall_softgpu_common OBJECT
-  exec/handlers/atomic.cpp exec/handlers/device_library.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
+  exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/cluster.cpp exec/handlers/device_library.cpp
+  exec/handlers/mbarrier.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
 target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
 target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} -Wno-tsan)
@@ -60,9 +61,9 @@ farcall_warnings(farcall_softgpu_common)
 farcall_library(softgpu_engine
   SOURCES
     ptx/body_parser.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
-    decode/assembler.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp decode/convert.cpp
-    decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp decode/memory.cpp
-    decode/move.cpp decode/registers.cpp decode/warp.cpp
+    decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp
+    decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
+    decode/mbarrier.cpp decode/memory.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp
     exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
@@ -96,6 +97,12 @@ if(BUILD_TESTING)
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
     SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
+    DEPS farcall_softgpu_engine)
+  farcall_ptx(async_80 testdata/async.cu -arch=compute_80)
+  farcall_ptx(async_90 testdata/async.cu -arch=compute_90)
+  farcall_test(softgpu_async_test
+    SOURCES exec/async_test.cpp exec/pipelines_test.cpp
+            ${CMAKE_CURRENT_BINARY_DIR}/async_80.cpp ${CMAKE_CURRENT_BINARY_DIR}/async_90.cpp
     DEPS farcall_softgpu_engine)
   # The references compute in other rounding modes and must not be contracted either.
   farcall_test(softgpu_instructions_test

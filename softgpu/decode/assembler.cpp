@@ -117,6 +117,10 @@ std::string_view Assembler::space() {
         return space;
       }
     }
+    if (m == "shared::cluster") {
+      taken_ |= u64{1} << i;
+      return "shared::cluster";
+    }
   }
   return "generic";
 }
@@ -398,6 +402,18 @@ Slot Assembler::symbol_address(const ptx::Operand& operand, unsigned bits) {
 }
 
 bool Assembler::address(Op& op, const ptx::Operand& operand, std::string_view space, u64 bytes) {
+  if (space == "shared::cluster") {
+    // Shared memory of any block of the cluster: as a generic address from here on.
+    Op generic;
+    address(generic, operand, "shared", bytes);
+    generic.handler = cluster_to_generic;
+    generic.d = temporary(64);
+    emit(generic);
+    op.a = generic.d;
+    op.imm = 0;
+    op.flags = static_cast<u8>(AddressKind::kGeneric);
+    return true;
+  }
   auto use = [&](AddressKind kind) { op.flags = static_cast<u8>(kind); };
   op.imm = operand.value;
   if (operand.kind != Kind::kAddress || !operand.elements.empty()) {

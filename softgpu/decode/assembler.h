@@ -61,7 +61,8 @@ class Assembler {
   // The address of a memory operand: sets a, imm and flags (AddressKind). False: a kernel parameter
   // by its name, so there is no register (kParam).
   bool address(Op& op, const ptx::Operand& operand, std::string_view space, u64 bytes);
-  // A state space among the modifiers; "generic" if there is none.
+  // A state space among the modifiers, "shared::cluster" being one of its own; "generic" if there
+  // is none.
   std::string_view space();
   Slot constant(unsigned bits, u64 value);
   Slot temporary(unsigned bits);
@@ -104,6 +105,8 @@ bool decode_convert(Assembler& a);
 bool decode_move(Assembler& a);
 bool decode_memory(Assembler& a);
 bool decode_atomic(Assembler& a);
+bool decode_async_copy(Assembler& a);
+bool decode_mbarrier(Assembler& a);
 bool decode_control(Assembler& a);
 bool decode_matrix(Assembler& a);
 bool decode_warp(Assembler& a);

@@ -10,7 +10,8 @@ void decode_atom(Assembler& a, bool is_reduction) {
   a.skip({"relaxed", "acquire", "release", "acq_rel", "cta", "cluster", "gpu", "sys", "noftz"});
   a.skip_cache_hints();
   const std::string_view space = a.space();
-  if (space != "global" && space != "shared" && space != "generic") return a.unsupported("");
+  if (space != "global" && space != "shared" && space != "shared::cluster" && space != "generic")
+    return a.unsupported("");
   static constexpr AtomicOp kOps[] = {AtomicOp::kAdd, AtomicOp::kMin, AtomicOp::kMax,
                                       AtomicOp::kInc, AtomicOp::kDec, AtomicOp::kAnd,
                                       AtomicOp::kOr,  AtomicOp::kXor, AtomicOp::kExch};

@@ -53,8 +53,9 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_compare, {"setp", "set", "selp", "slct"});
     add(decode_convert, {"cvt"});
     add(decode_move, {"mov", "cvta", "isspacep"});
-    add(decode_memory,
-        {"ld", "ldu", "st", "cp", "prefetch", "prefetchu", "discard", "applypriority"});
+    add(decode_memory, {"ld", "ldu", "st", "prefetch", "prefetchu", "discard", "applypriority"});
+    add(decode_async_copy, {"cp"});
+    add(decode_mbarrier, {"mbarrier"});
     add(decode_atomic, {"atom", "red", "membar", "fence"});
     add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier",
                          "nanosleep", "pmevent", "griddepcontrol", "setmaxnreg"});

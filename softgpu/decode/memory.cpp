@@ -1,4 +1,4 @@
-// ld, st, cp.async, and hints about caches.
+// ld, st, and hints about caches.
 #include "softgpu/decode/assembler.h"
 #include "softgpu/exec/handlers/common.h"
 
@@ -92,43 +92,12 @@ void decode_load_store(Assembler& a, bool is_load) {
   a.emit(op);
 }
 
-// Copies happen at once, so waiting for them is nothing.
-void decode_copy(Assembler& a) {
-  if (!a.accept("async")) return a.unsupported("");
-  if (a.accept("commit_group") || a.accept("wait_group") || a.accept("wait_all")) {
-    Op op;
-    op.handler = no_operation;
-    return a.emit(op);
-  }
-  if (a.accept("bulk") || a.accept("mbarrier")) return a.unsupported("");
-  a.skip_cache_hints();
-  if (!a.accept("shared") && !a.accept("shared::cta")) return a.unsupported("");
-  if (!a.accept("global")) return a.unsupported("");
-  a.expect_operands(3, 4);
-  const s64 size = a.immediate(a.operand(2));
-  if (size != 4 && size != 8 && size != 16) return a.invalid("size is not 4, 8 or 16");
-  Op op, source;
-  op.handler = copy_to_shared;
-  a.address(op, a.operand(0), "shared", static_cast<u64>(size));
-  a.address(source, a.operand(1), "global", static_cast<u64>(size));
-  op.b = source.a;
-  Slot wanted = kNoSlot;
-  if (a.operand_count() == 4) {
-    if (a.is_predicate(a.operand(3))) return a.unsupported("ignore-src");
-    wanted = a.source32(a.operand(3));
-  }
-  if (source.imm != static_cast<s32>(source.imm)) return a.unsupported("offset");
-  op.list = a.list({wanted, static_cast<u32>(source.imm), static_cast<u32>(size)});
-  a.emit(op);
-}
-
 }  // namespace
 
 bool decode_memory(Assembler& a) {
   const std::string_view opcode = a.opcode();
   if (opcode == "ld" || opcode == "ldu") return decode_load_store(a, true), true;
   if (opcode == "st") return decode_load_store(a, false), true;
-  if (opcode == "cp") return decode_copy(a), true;
   if (opcode == "prefetch" || opcode == "prefetchu" || opcode == "discard" ||
       opcode == "applypriority") {
     a.space();

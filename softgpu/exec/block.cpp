@@ -133,6 +133,8 @@ bool start_block(Block& block, GridRun& run, u64 index) {
   const Kernel& kernel = *run.kernel;
   block.run = &run;
   block.kernel = &kernel;
+  block.cluster = nullptr;
+  block.rank = 0;
   block.index = {static_cast<u32>(index % launch.grid.x),
                  static_cast<u32>(index / launch.grid.x % launch.grid.y),
                  static_cast<u32>(index / launch.grid.x / launch.grid.y)};

@@ -9,7 +9,22 @@ bool contains(u64 base, u64 size, u64 address, u64 bytes) {
   return address - base < size && bytes <= size - (address - base);
 }
 
+// Shared memory of the other blocks of the cluster.
+bool in_cluster(const Warp& warp, u64 address, u64 bytes) {
+  const Cluster* const cluster = warp.block->cluster;
+  if (cluster == nullptr) return false;
+  for (u32 rank = 0; rank < cluster->count; ++rank) {
+    const u64 base = reinterpret_cast<u64>(cluster->blocks[rank]->shared.data());
+    if (contains(base, warp.shared_limit, address, bytes)) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool is_shared_of_cluster(const Warp& warp, u64 address) {
+  return contains(warp.shared_base, warp.shared_limit, address, 1) || in_cluster(warp, address, 1);
+}
 
 u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes) {
   const GridRun& run = *warp.block->run;
@@ -19,7 +34,7 @@ u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes) {
       contains(warp.local_base, warp.local_limit, address, bytes) ||
       contains(warp.block->params, run.param_bytes, address, bytes) ||
       contains(reinterpret_cast<u64>(&run.workspace), sizeof run.workspace, address, bytes) ||
-      run.memory->host_visible(address, bytes);
+      in_cluster(warp, address, bytes) || run.memory->host_visible(address, bytes);
   if (!ok) raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
   return reinterpret_cast<u8*>(address);
 }

@@ -15,6 +15,9 @@ u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes);
 // For ranges of any size and alignment (cp.async.bulk, strings).
 u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes);
 
+// Whether an address lies in shared memory of this block or of another one of its cluster.
+bool is_shared_of_cluster(const Warp& warp, u64 address);
+
 // The address that a memory instruction's operand means in one lane.
 u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int lane);
 

@@ -63,10 +63,21 @@ struct Barrier {
   u32 result = 0;    // of bar.red
 };
 
+// Blocks that run together and see each other's shared memory. They all belong to one worker
+// thread.
+struct Cluster {
+  static constexpr u32 kBlocksMax = 16;
+  u32 count = 0;
+  u32 arrived = 0;                        // threads at barrier.cluster
+  std::array<Block*, kBlocksMax> blocks;  // by rank
+};
+
 struct Block {
   GridRun* run;
   const Kernel* kernel;
   std::array<u32, 3> index;
+  Cluster* cluster;  // nullptr: a block by itself
+  u32 rank;          // in the cluster
   u32 threads, living;
   std::array<Barrier, 16> barriers;
   std::vector<std::unique_ptr<Warp>> warps;

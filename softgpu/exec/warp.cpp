@@ -16,6 +16,8 @@ namespace {
 
 // Branches back before a group gives way to others of its warp.
 constexpr u32 kSpinsMax = 256;
+// Times that groups of a warp give way to each other before the warp gives way to others.
+constexpr u32 kYieldsMax = 16;
 
 using Wait = Group::Wait;
 
@@ -483,6 +485,9 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           ++group.spins;
           fair = true;
           if (warp.group_count == 1) return Outcome::kQuantum;
+          // When all groups of the warp only ask again and again, others shall have their turn
+          // soon.
+          executed += quantum / kYieldsMax;
           break;
         case Control::kPlain:
         case Control::kBranch:

@@ -262,24 +262,4 @@ Handler find_strong_store(ptx::Type type, unsigned register_bits) {
 
 void fence(Warp&, const Op&, u32) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-void copy_to_shared(Warp& warp, const Op& op, u32 mask) {
-  const u32 size = op.list[2];
-  const auto* source = lanes<u64>(warp, op.b);
-  warp.current = &op;
-  warp.current_mask = mask;
-  for_each_lane(mask, [&](int lane) {
-    const u64 to = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
-    const u64 from =
-        source[lane] + static_cast<u64>(static_cast<s64>(static_cast<s32>(op.list[1])));
-    u32 bytes = size;
-    if (op.list[0] != kNoSlot) {
-      const u32 wanted = lanes<u32>(warp, op.list[0])[lane];
-      bytes = wanted < size ? wanted : size;
-    }
-    u8* const d = checked_address(warp, op, lane, to, size);
-    if (bytes != 0) __builtin_memcpy(d, checked_address(warp, op, lane, from, size), bytes);
-    __builtin_memset(d + bytes, 0, size - bytes);
-  });
-}
-
 }  // namespace farcall::softgpu

@@ -58,9 +58,29 @@ Handler find_compare_and_swap(ptx::Type type);
 Handler find_strong_load(ptx::Type type, unsigned register_bits);
 Handler find_strong_store(ptx::Type type, unsigned register_bits);
 void fence(Warp& warp, const Op& op, u32 mask);
-// cp.async and its like, done at once. a, imm: shared address; b: global address, list[0]: bytes to
-// copy (kNoSlot: all), list[1]: offset of the global address, list[2]: size.
-void copy_to_shared(Warp& warp, const Op& op, u32 mask);
+
+// ---- asynchronous copies, done at once (async_copy.cpp) ----
+// cp.async: a, imm: shared address; b: global address; list[0]: bytes to copy (kNoSlot: all),
+// list[1]: offset of the global address, list[2]: size. Lanes with ps (negated: list[3]) get zeros.
+enum CopyList : u8 { kCopyBytes, kCopyOffset, kCopySize, kCopyNegated };
+void copy_async(Warp& warp, const Op& op, u32 mask);
+
+// ---- barriers in shared memory (mbarrier.cpp). Op::flags: AddressKind ----
+// b: a count, kNoSlot: one. c: bytes to expect first, or kNoSlot. d: the state before, or kNoSlot.
+void mbarrier_init(Warp& warp, const Op& op, u32 mask);
+void mbarrier_invalidate(Warp& warp, const Op& op, u32 mask);
+void mbarrier_touch(Warp& warp, const Op& op, u32 mask);  // only checks the address
+void mbarrier_arrive(Warp& warp, const Op& op, u32 mask);
+void mbarrier_arrive_drop(Warp& warp, const Op& op, u32 mask);
+void mbarrier_expect(Warp& warp, const Op& op, u32 mask);    // c: bytes
+void mbarrier_complete(Warp& warp, const Op& op, u32 mask);  // c: bytes
+// pd: whether the phase is over. b: state, or with count 1 the phase's parity.
+void mbarrier_test(Warp& warp, const Op& op, u32 mask);
+void mbarrier_pending_count(Warp& warp, const Op& op, u32 mask);  // d = of the state in a
+
+// ---- clusters (cluster.cpp) ----
+// d (64 bits) = the generic address of the shared one in a, imm, of any block of the cluster.
+void cluster_to_generic(Warp& warp, const Op& op, u32 mask);
 
 // ---- time (predicate.cpp) ----
 enum ClockKind : u8 { kClock32, kClock64, kGlobalTimer, kGlobalTimerHigh };
