@@ -130,13 +130,14 @@ void Context::remove_objects() {
         all.memory_map.remove(region.base);
         break;
       case Region::Kind::kPool:
-        Pool::free(region.base);
+        Pool::released(region.base);
         break;
       default:
         all.device(region.device)->memory.free_region(region.base);
         break;
     }
   }
+  device_.trim_pools();
 }
 
 void Context::fail(CUresult error, const std::string& message) {

@@ -53,7 +53,7 @@ const ContextRef& Device::primary() {
 
 const std::shared_ptr<Pool>& Device::default_pool() {
   std::lock_guard lock(mutex_);
-  if (default_pool_ == nullptr) pool_ = default_pool_ = Pool::create(*this);
+  if (default_pool_ == nullptr) pool_ = default_pool_ = Pool::create(*this, 0);
   return default_pool_;
 }
 
@@ -67,6 +67,12 @@ void Device::set_pool(std::shared_ptr<Pool> pool) {
   default_pool();
   std::lock_guard lock(mutex_);
   pool_ = pool != nullptr ? std::move(pool) : default_pool_;
+}
+
+void Device::trim_pools() {
+  for (const std::shared_ptr<Pool>& pool : driver_.pools.all()) {
+    if (&pool->device() == this) pool->trim(0);
+  }
 }
 
 void Device::graph_memory_changes(int64_t bytes) {

@@ -55,6 +55,7 @@ class Device {
   const std::shared_ptr<Pool>& default_pool();
   std::shared_ptr<Pool> pool();
   void set_pool(std::shared_ptr<Pool> pool);
+  void trim_pools();  // of all they keep for reuse
 
   // Bytes of allocation nodes of graphs, now and at most.
   void graph_memory_changes(int64_t bytes);

@@ -17,8 +17,6 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kWindowMin = uint64_t{64} << 30;
 constexpr uint64_t kWindowFactor = 4;
 constexpr uint64_t kWindowAlignment = uint64_t{1} << 30;
-// Each guarded allocation costs two of the 65530 mappings Linux grants a process by default.
-constexpr size_t kGuardedMax = 16384;
 constexpr uint64_t kChunkBytes = uint64_t{32} << 20;
 constexpr uint64_t kDenseBytesMax = uint64_t{1} << 20;  // larger ones stay guarded
 
@@ -150,6 +148,95 @@ uint64_t DeviceMemory::reserve_range(uint64_t bytes, uint64_t alignment, uint64_
 void DeviceMemory::return_range(uint64_t base, uint64_t bytes) {
   std::lock_guard lock(mutex_);
   pages_.give(base, bytes + kPage);
+}
+
+uint64_t DeviceMemory::map_region(int fd, uint64_t offset, uint64_t pages, uint64_t start,
+                                  size_t bytes, size_t charged, Region region) {
+  {
+    std::lock_guard lock(mutex_);
+    if (charged > capacity_ - used_) return 0;
+    std::optional<uint64_t> range = pages_.take(pages + kPage, kPage);
+    if (!range) return 0;
+    if (mmap(reinterpret_cast<void*>(*range), pages, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+             fd, static_cast<off_t>(offset)) == MAP_FAILED) {
+      close_pages(*range, pages);
+      pages_.give(*range, pages + kPage);
+      return 0;
+    }
+    region.base = *range + start;
+    used_ += charged;
+    blocks_.emplace(region.base, Block{*range, pages + kPage, charged, false});
+  }
+  region.bytes = bytes;
+  region.device = device_;
+  const bool inserted = map_.insert(region);
+  assert(inserted && "the window's addresses are only handed out here");
+  (void)inserted;
+  return region.base;
+}
+
+CUresult DeviceMemory::share(uint64_t base, std::shared_ptr<const SharedFile>* out) {
+  const std::optional<Region> region = map_.find(base);
+  std::lock_guard lock(mutex_);
+  auto found = blocks_.find(base);
+  if (!region || found == blocks_.end()) return CUDA_ERROR_INVALID_VALUE;
+  Block& block = found->second;
+  if (block.dense) return CUDA_ERROR_NOT_SUPPORTED;
+  if (block.file == nullptr) {
+    const uint64_t pages = block.bytes - kPage;
+    SharedFile file;
+    SharedFile::Label label;
+    label.kind = SharedFile::Kind::kMemory;
+    label.device = device_;
+    label.bytes = region->bytes;
+    label.start = base - block.start;
+    if (CUresult error = SharedFile::create(label, pages, &file)) return error;
+    void* copy = mmap(nullptr, pages, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
+    if (copy == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+    static const char zeros[kPage] = {};
+    for (uint64_t at = 0; at < pages; at += kPage) {  // what was never written stays no memory
+      const void* page = reinterpret_cast<const void*>(block.start + at);
+      if (std::memcmp(page, zeros, kPage) != 0) {
+        std::memcpy(static_cast<char*>(copy) + at, page, kPage);
+      }
+    }
+    if (mremap(copy, pages, pages, MREMAP_MAYMOVE | MREMAP_FIXED,
+               reinterpret_cast<void*>(block.start)) == MAP_FAILED) {
+      log::error("cannot move device memory: {}", std::strerror(errno));
+      munmap(copy, pages);
+      return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    block.file = std::make_shared<const SharedFile>(std::move(file));
+  }
+  *out = block.file;
+  return CUDA_SUCCESS;
+}
+
+bool DeviceMemory::park(uint64_t base) {
+  std::lock_guard lock(mutex_);
+  auto found = blocks_.find(base);
+  if (found == blocks_.end() || found->second.dense || found->second.file != nullptr) return false;
+  const Block& block = found->second;
+  if (mprotect(reinterpret_cast<void*>(block.start), block.bytes - kPage, PROT_NONE) != 0) {
+    return false;
+  }
+  map_.remove(base);
+  return true;
+}
+
+bool DeviceMemory::unpark(uint64_t base, size_t bytes, Region region) {
+  std::lock_guard lock(mutex_);
+  auto found = blocks_.find(base);
+  if (found == blocks_.end()) return false;
+  const Block& block = found->second;
+  if (mprotect(reinterpret_cast<void*>(block.start), block.bytes - kPage, PROT_READ | PROT_WRITE) !=
+      0) {
+    return false;
+  }
+  region.base = base;
+  region.bytes = bytes;
+  region.device = device_;
+  return map_.insert(region);
 }
 
 bool DeviceMemory::charge(size_t bytes) {

@@ -12,10 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "softgpu/driver/memory_map.h"
 #include "softgpu/driver/range_allocator.h"
+#include "softgpu/driver/shared_file.h"
 #include "softgpu/exec/engine.h"
 
 namespace farcall::softgpu {
@@ -24,6 +26,9 @@ class DeviceMemory final : public AddressSpace {
  public:
   static constexpr size_t kAlignment =
       512;  // of every allocation: fit for textures, as CUDA promises
+
+  // Each guarded allocation costs two of the 65530 mappings Linux grants a process by default.
+  static constexpr size_t kGuardedMax = 16384;
 
   // Reserves the window; capacity() is 0 if the host won't give the addresses.
   DeviceMemory(MemoryMap& map, int device, size_t capacity);
@@ -37,6 +42,18 @@ class DeviceMemory final : public AddressSpace {
   // that kind are left. `wanted`, if not 0, is taken or nothing.
   uint64_t reserve_range(uint64_t bytes, uint64_t alignment, uint64_t wanted);
   void return_range(uint64_t base, uint64_t bytes);
+  // A region of `bytes` that lies `start` bytes behind the first of these pages of a file. 0: out
+  // of memory.
+  uint64_t map_region(int fd, uint64_t offset, uint64_t pages, uint64_t start, size_t bytes,
+                      size_t charged, Region region);
+  // Moves the memory of a region into a file, so that other processes can map it; nothing may write
+  // there meanwhile (Driver::memory_moves). The file lives as long as the region. NOT_SUPPORTED:
+  // the region shares its pages with others.
+  CUresult share(uint64_t base, std::shared_ptr<const SharedFile>* out);
+  // Takes the region away and keeps its memory, closed, for one of the same size. False: not
+  // possible for this one. free_region() gives parked memory back, too.
+  bool park(uint64_t base);
+  bool unpark(uint64_t base, size_t bytes, Region region);
   // Memory that does not lie in the window; false: beyond the capacity.
   bool charge(size_t bytes);
   void uncharge(size_t bytes);
@@ -67,7 +84,8 @@ class DeviceMemory final : public AddressSpace {
   struct Block {
     uint64_t start = 0, bytes = 0;  // of the range taken, guard included
     size_t charged = 0;
-    bool dense = false;  // in a chunk
+    bool dense = false;                                // in a chunk
+    std::shared_ptr<const SharedFile> file = nullptr;  // after share()
   };
   bool take(size_t bytes, size_t alignment, uint64_t* base, Block* block);
   bool take_dense(size_t bytes, size_t alignment, uint64_t* base, Block* block);

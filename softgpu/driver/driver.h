@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "softgpu/driver/api.h"
@@ -47,6 +48,8 @@ class Driver {
   const Config config;
   MemoryMap memory_map;
   Scheduler scheduler;
+  // Held shared by whatever writes device memory, and alone by who moves memory to other pages.
+  std::shared_mutex memory_moves;
   VirtualMemory& virtual_memory;
 
   HandleTable<Context, CUcontext, HandleKind::kContext> contexts;

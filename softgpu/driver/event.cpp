@@ -1,10 +1,12 @@
 #include "softgpu/driver/event.h"
 
 #include <chrono>
+#include <thread>
 
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/device.h"
 #include "softgpu/driver/graph.h"
+#include "softgpu/driver/ipc.h"
 #include "softgpu/driver/stream.h"
 
 namespace farcall::softgpu {
@@ -20,6 +22,45 @@ constexpr unsigned kEventFlags =
 
 }  // namespace
 
+void Event::record(State state) {
+  uint64_t ticket = 0;
+  if (shared != nullptr && state.capture == nullptr) {
+    ticket = shared->begin();
+    state.operation = context_->device().driver().scheduler.submit(
+        [shared = shared, ticket] { shared->complete(ticket); }, {&state.operation, 1});
+  }
+  std::lock_guard lock(mutex_);
+  state_ = std::move(state);
+  own_ticket_ = ticket;
+}
+
+bool Event::foreign(uint64_t* ticket) const {
+  if (shared == nullptr) return false;
+  *ticket = shared->recorded();
+  std::lock_guard lock(mutex_);
+  return *ticket != own_ticket_;
+}
+
+bool Event::done() const {
+  if (uint64_t ticket; foreign(&ticket)) return shared->done(ticket);
+  const State now = state();
+  return now.operation == nullptr || now.operation->done();
+}
+
+OperationRef Event::to_wait_for() const {
+  uint64_t ticket;
+  if (!foreign(&ticket)) return state().operation;
+  if (shared->done(ticket)) return nullptr;
+  // A thread looks again and again; the process that does the work may also have died.
+  return context_->device().driver().scheduler.submit(
+      [shared = shared, ticket, context = context_] {
+        while (!shared->done(ticket) && context->failure() == CUDA_SUCCESS) {
+          std::this_thread::sleep_for(std::chrono::microseconds(50));
+        }
+      },
+      {});
+}
+
 CUresult api::cuEventCreate(CUevent* out, unsigned flags) {
   if (out == nullptr || (flags & ~kEventFlags) != 0 ||
       ((flags & CU_EVENT_INTERPROCESS) != 0 && (flags & CU_EVENT_DISABLE_TIMING) == 0)) {
@@ -28,6 +69,11 @@ CUresult api::cuEventCreate(CUevent* out, unsigned flags) {
   ContextRef context;
   if (CUresult error = current_context(&context)) return error;
   auto event = std::make_shared<Event>(context, flags);
+  if ((flags & CU_EVENT_INTERPROCESS) != 0) {
+    if (CUresult error = SharedEvent::create(context->device().ordinal, &event->shared)) {
+      return error;
+    }
+  }
   *out = event->handle = driver().events.insert(event);
   return CUDA_SUCCESS;
 }
@@ -74,7 +120,7 @@ CUresult api::cuEventQuery(CUevent handle) {
   if (CUresult error = find_event(handle, &event)) return error;
   const Event::State state = event->state();
   if (state.capture != nullptr) return CUDA_ERROR_CAPTURED_EVENT;
-  if (state.operation != nullptr && !state.operation->done()) return CUDA_ERROR_NOT_READY;
+  if (!event->done()) return CUDA_ERROR_NOT_READY;
   return event->context().failure();
 }
 
@@ -86,7 +132,7 @@ CUresult api::cuEventSynchronize(CUevent handle) {
     state.capture->invalidate();
     return CUDA_ERROR_CAPTURED_EVENT;
   }
-  return event->context().wait_for(state.operation);
+  return event->context().wait_for(event->to_wait_for());
 }
 
 CUresult api::cuEventElapsedTime_v2(float* milliseconds, CUevent start, CUevent end) {

@@ -75,7 +75,7 @@ OperationRef GraphExec::submit(Context& context, std::span<const OperationRef> a
     if (step.after.empty()) dependencies.assign(after.begin(), after.end());
     const NodeContent& content = step.content;
     if (content.type == CU_GRAPH_NODE_TYPE_WAIT_EVENT && step.enabled) {
-      dependencies.push_back(content.event->state().operation);
+      dependencies.push_back(content.event->to_wait_for());
     }
     OperationRef operation =
         context.submit_operation(step.enabled ? content.work : Work{}, dependencies);

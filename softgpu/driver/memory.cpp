@@ -57,6 +57,7 @@ CUresult allocate(size_t bytes, Region::Kind kind, unsigned flags, size_t alignm
   if (base == 0) {
     // Memory freed in streams may only wait for its turn.
     if (CUresult error = context->synchronize()) return error;
+    context->device().trim_pools();
     base = memory.allocate_region(bytes, region, alignment);
   }
   if (base == 0) {
@@ -80,7 +81,11 @@ CUresult free_at(uint64_t address, bool (*may_free)(Region::Kind)) {
   if (region->context != nullptr) {
     if (CUresult error = region->context->synchronize()) return error;
   }
-  if (region->kind == Region::Kind::kPool) Pool::released(address);
+  if (region->kind == Region::Kind::kPool) {
+    if (!Pool::releasing(address)) return CUDA_ERROR_INVALID_VALUE;  // freed in a stream already
+    Pool::released(address);
+    return CUDA_SUCCESS;
+  }
   if (region->kind == Region::Kind::kGraph) return CUDA_SUCCESS;  // stays for the next launch
   return driver().device(region->device)->memory.free_region(address) ? CUDA_SUCCESS
                                                                       : CUDA_ERROR_INVALID_VALUE;

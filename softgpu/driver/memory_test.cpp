@@ -432,6 +432,69 @@ TEST_F(MemoryTest, PoolsCountWhatIsUsed) {
   EXPECT_EQ(found, standard);
 }
 
+TEST_F(MemoryTest, PoolsKeepMemoryUpToTheirThresholdAndNoStalePointerFindsIt) {
+  module();
+  CUmemPoolProps properties = {};
+  properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+  properties.maxSize = 100'000;
+  CUmemoryPool pool;
+  ASSERT_EQ(cuMemPoolCreate(&pool, &properties), CUDA_SUCCESS);
+  cuuint64_t threshold = 8192;
+  ASSERT_EQ(cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &threshold),
+            CUDA_SUCCESS);
+  const auto reserved = [pool] {
+    cuuint64_t bytes = 0;
+    EXPECT_EQ(cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT, &bytes),
+              CUDA_SUCCESS);
+    return bytes;
+  };
+  const size_t before = free_bytes();
+  CUdeviceptr small, large, again;
+  ASSERT_EQ(cuMemAllocFromPoolAsync(&small, 4000, pool, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemAllocFromPoolAsync(&large, 20'000, pool, nullptr), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemAllocFromPoolAsync(&again, 80'000, pool, nullptr), CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(reserved(), 4096u + 20'480u);
+  ASSERT_EQ(cuMemFreeAsync(large, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemFreeAsync(small, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSynchronize(), CUDA_SUCCESS);
+  EXPECT_EQ(reserved(), 4096u);
+  EXPECT_EQ(before - free_bytes(), 4096u);
+  EXPECT_EQ(cuMemFree(small), CUDA_ERROR_INVALID_VALUE);
+  ASSERT_EQ(cuMemAllocFromPoolAsync(&again, 3900, pool, nullptr), CUDA_SUCCESS);
+  EXPECT_EQ(again, small);
+  EXPECT_EQ(cuMemcpyHtoD(again, &before, 3901), CUDA_ERROR_INVALID_VALUE);
+  ASSERT_EQ(cuMemFree(again), CUDA_SUCCESS);
+  EXPECT_EQ(reserved(), 4096u);
+  ASSERT_EQ(cuMemPoolTrimTo(pool, 5000), CUDA_SUCCESS);
+  EXPECT_EQ(reserved(), 4096u);
+  ASSERT_EQ(cuMemPoolTrimTo(pool, 0), CUDA_SUCCESS);
+  EXPECT_EQ(reserved(), 0u);
+  EXPECT_EQ(free_bytes(), before);
+  ASSERT_EQ(cuMemAllocFromPoolAsync(&again, 4000, pool, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemFree(again), CUDA_SUCCESS);
+  ASSERT_EQ(launch(kernel("touch"), nullptr, again), CUDA_SUCCESS);
+  EXPECT_EQ(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+TEST_F(MemoryTest, WhatPoolsKeepIsNotInTheWayOfAnAllocation) {
+  CUmemoryPool pool;
+  ASSERT_EQ(cuDeviceGetDefaultMemPool(&pool, 0), CUDA_SUCCESS);
+  cuuint64_t threshold = UINT64_MAX;
+  ASSERT_EQ(cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &threshold),
+            CUDA_SUCCESS);
+  const size_t free = free_bytes();
+  CUdeviceptr pooled, all;
+  ASSERT_EQ(cuMemAllocAsync(&pooled, 1 << 20, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemFreeAsync(pooled, nullptr), CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSynchronize(), CUDA_SUCCESS);
+  EXPECT_EQ(free - free_bytes(), size_t{1} << 20);
+  EXPECT_EQ(cuMemAlloc(&all, free), CUDA_SUCCESS);
+  threshold = 0;
+  ASSERT_EQ(cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &threshold),
+            CUDA_SUCCESS);
+}
+
 TEST_F(MemoryTest, AResetGivesPooledMemoryBack) {
   CUmemoryPool pool;
   ASSERT_EQ(cuDeviceGetDefaultMemPool(&pool, 0), CUDA_SUCCESS);

@@ -75,7 +75,7 @@ CUresult attribute_of(const Region& region, CUpointer_attribute attribute, CUdev
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
       return answer<int>(data, region.device);
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-      return answer<unsigned>(data, 0);
+      return answer<unsigned>(data, region.kind == Region::Kind::kDevice);
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
       if (auto range = reserved_range(region)) return answer<CUdeviceptr>(data, range->base);
       [[fallthrough]];

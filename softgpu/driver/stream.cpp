@@ -216,8 +216,9 @@ CUresult api::cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned 
   }
   if (state.capture != nullptr) return state.capture->wait(stream, state.position);
   if (CUresult error = check_legacy_during_capture(*stream)) return error;
-  if (state.operation != nullptr && !state.operation->done()) {
-    stream->context().enqueue(*stream, {}, {&state.operation, 1});
+  const OperationRef recorded = event->to_wait_for();
+  if (recorded != nullptr && !recorded->done()) {
+    stream->context().enqueue(*stream, {}, {&recorded, 1});
   }
   return CUDA_SUCCESS;
 }

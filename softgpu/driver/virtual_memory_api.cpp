@@ -96,6 +96,8 @@ CUresult api::cuMemCreate(CUmemGenericAllocationHandle* out, size_t bytes,
   CUresult result = PhysicalMemory::create(*properties, bytes, &memory);
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {  // memory freed in streams may only wait for its turn
     wait_for_all();
+    const bool on_device = properties->location.type == CU_MEM_LOCATION_TYPE_DEVICE;
+    if (on_device) driver().device(properties->location.id)->trim_pools();
     result = PhysicalMemory::create(*properties, bytes, &memory);
   }
   if (result != CUDA_SUCCESS) return result;

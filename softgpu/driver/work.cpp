@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <shared_mutex>
 #include <thread>
 
 #include "softgpu/driver/context.h"
@@ -32,6 +33,16 @@ CUresult result_of(Fault::Kind kind) {
   return CUDA_ERROR_LAUNCH_FAILED;
 }
 
+void free_in_stream(uint64_t address) {
+  std::optional<Region> region = driver().memory_map.find(address);
+  if (!region) return;  // its context ended first
+  if (region->kind == Region::Kind::kPool) {
+    Pool::released(address);
+  } else {
+    driver().device(region->device)->memory.free_region(address);
+  }
+}
+
 template <class Element>
 void fill(std::byte* row, uint32_t value, size_t count) {
   auto* elements = reinterpret_cast<Element*>(row);
@@ -45,6 +56,7 @@ class Runner {
   void operator()(std::monostate) {}
   void operator()(const KernelWork& work) {
     if (driver().config.null_kernels) return;
+    const std::shared_lock in_place(driver().memory_moves);
     Launch launch;
     launch.kernel = work.code;
     launch.grid = work.grid;
@@ -56,8 +68,14 @@ class Runner {
       context_.fail(result_of(fault->kind), fault->message);
     }
   }
-  void operator()(const CopyWork& work) { copy_now(work); }
-  void operator()(const MemsetWork& work) { memset_now(work); }
+  void operator()(const CopyWork& work) {
+    const std::shared_lock in_place(driver().memory_moves);
+    copy_now(work);
+  }
+  void operator()(const MemsetWork& work) {
+    const std::shared_lock in_place(driver().memory_moves);
+    memset_now(work);
+  }
   void operator()(const HostWork& work) {
     InHostFunction running;
     work.function(work.user_data);
@@ -67,7 +85,7 @@ class Runner {
     InHostFunction running;
     work.function(work.stream, context_.failure(), work.user_data);
   }
-  void operator()(const FreeWork& work) { Pool::free(work.address); }
+  void operator()(const FreeWork& work) { free_in_stream(work.address); }
   void operator()(const ValueWork& work) {
     if (work.is_64_bit) {
       value<uint64_t>(work);
@@ -82,6 +100,7 @@ class Runner {
     std::atomic_ref<Word> word(*reinterpret_cast<Word*>(work.address));
     const Word wanted = static_cast<Word>(work.value);
     if (work.kind == ValueWork::Kind::kWrite) {
+      const std::shared_lock in_place(driver().memory_moves);
       word.store(wanted);
       return;
     }
