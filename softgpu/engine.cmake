@@ -21,6 +21,8 @@ function(farcall_softgpu_handlers isa)
   target_compile_definitions(farcall_softgpu_${isa} PRIVATE FARCALL_ISA=isa_${isa})
   target_compile_options(farcall_softgpu_${isa} PRIVATE ${softgpu_handler_flags} ${ARGN})
   farcall_warnings(farcall_softgpu_${isa})
+  # Some lambdas need their captures in one instance of the template around them only.
+  target_compile_options(farcall_softgpu_${isa} PRIVATE $<$<CXX_COMPILER_ID:Clang>:-Wno-unused-lambda-capture>)
 endfunction()
 # One build for each level of x86-64, chosen when the library is loaded (exec/handlers/dispatch.cpp).
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -110,6 +112,21 @@ if(BUILD_TESTING)
             exec/handlers/half_test.cpp exec/handlers/integer_test.cpp exec/handlers/matrix_test.cpp
     DEPS farcall_softgpu_engine)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
+  # The reference that random programs are compared with. It shares no code with the engine.
+  add_library(farcall_softgpu_reference STATIC EXCLUDE_FROM_ALL
+    reference/generator.cpp reference/machine.cpp reference/program.cpp reference/random_programs.cpp
+    reference/scalar.cpp reference/soft_float.cpp)
+  target_link_libraries(farcall_softgpu_reference PUBLIC farcall_softgpu_engine GTest::gtest)
+  farcall_warnings(farcall_softgpu_reference)
+  # Thousands of programs, in every build type.
+  target_compile_options(farcall_softgpu_reference PRIVATE -O2)
+  farcall_test(softgpu_reference_test
+    SOURCES reference/random_programs_test.cpp reference/soft_float_test.cpp
+    DEPS farcall_softgpu_reference)
+  target_compile_options(softgpu_reference_test PRIVATE -ffp-contract=off -frounding-math)
+  add_executable(softgpu-random-programs EXCLUDE_FROM_ALL reference/random_programs_main.cpp)
+  target_link_libraries(softgpu-random-programs PRIVATE farcall_softgpu_reference)
+  set_target_properties(softgpu-random-programs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
   # Every build of the handlers, where the processor can run it (otherwise the best one runs again).
   foreach(isa ${softgpu_isas})
     foreach(test softgpu_instructions_test softgpu_kernels_test)

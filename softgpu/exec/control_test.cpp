@@ -179,6 +179,29 @@ TEST_F(ControlTest, ABlockWhoseThreadsAllWaitIsAFault) {
   EXPECT_THAT(deadlock.message, HasSubstr("every thread of the block waits"));
 }
 
+TEST_F(ControlTest, AnEngineWithALimitEndsWhatNeverEnds) {
+  TestMemory memory;
+  EngineOptions options;
+  options.workers = 1;
+  options.warp_turns_max = 2;
+  const auto engine = Engine::create(memory, std::move(options));
+  const std::string text = kernel("L: add.u32 %r0, %r0, 1; bra L;");
+  const std::string_view view = text;
+  LoadError error{};
+  const auto program = engine->load({&view, 1}, &error);
+  ASSERT_TRUE(program) << error.message;
+  Launch launch;
+  launch.kernel = program->kernel("k", &error);
+  ASSERT_NE(launch.kernel, nullptr) << error.message;
+  launch.block = {40};
+  const Params params(uint64_t{0});
+  launch.params = params.span();
+  const auto fault = engine->launch(launch);
+  ASSERT_TRUE(fault);
+  EXPECT_EQ(fault->kind, Fault::Kind::kTimeout);
+  EXPECT_THAT(fault->message, HasSubstr("too many instructions"));
+}
+
 TEST_F(ControlTest, NanosleepLetsOthersRun) {
   EXPECT_EQ(run(kernel("setp.eq.u32 %p0, %t, 0; @%p0 bra WAIT; setp.eq.u32 %p1, %t, 63; @%p1 "
                        "st.volatile.shared.u32 [flag], 7; bra END;\n"

@@ -119,6 +119,7 @@ class InterpreterEngine final : public Engine {
     run.params = params;
     run.param_bytes = launch.params.size();
     run.block_total = blocks;
+    run.warp_turns_max = options_.warp_turns_max;
     run.grid_id = next_grid_id_.fetch_add(1, std::memory_order_relaxed);
     SignalHandlers::ensure_installed();
     pool_.run(run);

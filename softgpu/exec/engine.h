@@ -112,6 +112,9 @@ struct EngineOptions {
   int sm = 121;          // reported compute capability, 10 * major + minor
   // Text of device-side printf and assert, called in order, never concurrently.
   std::function<void(std::string_view text, bool is_stderr)> output;
+  // Turns of warps, of some thousand instructions each, that one thread may spend on a launch
+  // before it ends with kTimeout. 0: no limit. For fuzzers, whose kernels may never end.
+  uint32_t warp_turns_max = 0;
 };
 
 class Engine {

@@ -26,6 +26,7 @@ struct Share {
   Warp* volatile current_warp = nullptr;
   bool more = true;  // blocks to start
   bool out_of_memory = false;
+  u32 warp_turns = 0;
 };
 
 enum class BlockState : u8 { kFinished, kBlocked, kRunning };
@@ -42,6 +43,9 @@ BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress
       bool moved = false;
       if (run_warp(block, warp, quantum, &moved) == Outcome::kQuantum) any_quantum = true;
       any_progress |= moved;
+      if (++share.warp_turns == share.run.warp_turns_max && warp.group_count != 0) {
+        raise_fault(warp, *warp.current, -1, Fault::Kind::kTimeout, 0, "too many instructions");
+      }
       if (share.run.stopped.load(std::memory_order_relaxed)) return BlockState::kRunning;
     }
     *progress |= any_progress;

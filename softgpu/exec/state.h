@@ -101,6 +101,7 @@ struct GridRun {
   u64 block_total;
   u64 grid_id;
   unsigned worker_count;
+  u32 warp_turns_max;  // 0: no limit
 
   // What cooperative groups calls the grid workspace; %envreg1 and 2 hold its address.
   struct Workspace {

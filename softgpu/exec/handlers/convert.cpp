@@ -202,7 +202,7 @@ void float_to_float(Warp& warp, const Op& op, u32 mask) {
     }
     if constexpr (Integral) v = round_integral(v, rounding);
     if constexpr ((Extras & kSaturate) != 0) v = saturate(v);
-    if constexpr ((Extras & kRelu) != 0) v = v < 0 ? Wide(0) : v;
+    if constexpr ((Extras & kRelu) != 0) v = v <= 0 ? Wide(0) : v;  // -0 is 0, too
     if constexpr (kSame<To, Wide>) {
       if constexpr ((Extras & kFlush) != 0 && kSame<To, float>) v = flush_denormal(v);
       // f32 to f32 moves no bits of a NaN; from f16 the payload is lost.
@@ -228,8 +228,8 @@ template <class To, Rounding Round, bool Relu>
 void floats_to_pair(Warp& warp, const Op& op, u32 mask) {  // a to the upper half
   map_lanes<u32, float, float>(warp, op, mask, [](float a, float b) {
     if (Relu) {
-      a = a < 0 ? 0.0f : a;
-      b = b < 0 ? 0.0f : b;
+      a = a <= 0 ? 0.0f : a;
+      b = b <= 0 ? 0.0f : b;
     }
     const To high = Round == Rounding::kNearest ? from_float<To>(a) : narrow<To>(a, Round);
     const To low = Round == Rounding::kNearest ? from_float<To>(b) : narrow<To>(b, Round);
