@@ -1,8 +1,8 @@
 # The PTX execution engine: farcall_softgpu_engine, behind softgpu/exec/engine.h.
 set(softgpu_handler_sources
   exec/handlers/compare.cpp exec/handlers/convert.cpp exec/handlers/float.cpp exec/handlers/half.cpp
-  exec/handlers/integer.cpp exec/handlers/matrix.cpp exec/handlers/memory.cpp exec/handlers/move.cpp
-  exec/handlers/table.cpp)
+  exec/handlers/integer.cpp exec/handlers/matrix.cpp exec/handlers/memory.cpp exec/handlers/mma.cpp
+  exec/handlers/move.cpp exec/handlers/table.cpp exec/handlers/wmma.cpp)
 
 set(softgpu_handler_flags
   # In every build type: unoptimised handlers are fifty times slower.
@@ -54,7 +54,7 @@ endforeach()
 # Handlers of which one build is enough.
 add_library(farcall_softgpu_common OBJECT
   exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/cluster.cpp exec/handlers/device_library.cpp
-  exec/handlers/mbarrier.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
+  exec/handlers/mbarrier.cpp exec/handlers/mma_general.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
 target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
 target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} -Wno-tsan)
@@ -65,7 +65,7 @@ farcall_library(softgpu_engine
     ptx/body_parser.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
     decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
-    decode/mbarrier.cpp decode/memory.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp
+    decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp decode/wmma.cpp
     exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
@@ -106,10 +106,15 @@ if(BUILD_TESTING)
     SOURCES exec/async_test.cpp exec/pipelines_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/async_80.cpp ${CMAKE_CURRENT_BINARY_DIR}/async_90.cpp
     DEPS farcall_softgpu_engine)
+  farcall_ptx(matrices_80 testdata/matrices.cu -arch=compute_80)
+  farcall_test(softgpu_matrix_test
+    SOURCES exec/handlers/matrix_test.cpp exec/handlers/mma_test.cpp exec/handlers/wmma_test.cpp
+            ${CMAKE_CURRENT_BINARY_DIR}/matrices_80.cpp
+    DEPS farcall_softgpu_engine)
   # The references compute in other rounding modes and must not be contracted either.
   farcall_test(softgpu_instructions_test
     SOURCES exec/handlers/compare_test.cpp exec/handlers/convert_test.cpp exec/handlers/float_test.cpp
-            exec/handlers/half_test.cpp exec/handlers/integer_test.cpp exec/handlers/matrix_test.cpp
+            exec/handlers/half_test.cpp exec/handlers/integer_test.cpp
     DEPS farcall_softgpu_engine)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
   # The reference that random programs are compared with. It shares no code with the engine.
@@ -129,7 +134,7 @@ if(BUILD_TESTING)
   set_target_properties(softgpu-random-programs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
   # Every build of the handlers, where the processor can run it (otherwise the best one runs again).
   foreach(isa ${softgpu_isas})
-    foreach(test softgpu_instructions_test softgpu_kernels_test)
+    foreach(test softgpu_instructions_test softgpu_kernels_test softgpu_matrix_test)
       add_test(NAME ${test}_on_${isa} COMMAND ${test})
       set_tests_properties(${test}_on_${isa} PROPERTIES ENVIRONMENT "FARCALL_SOFTGPU_ISA=${isa}" TIMEOUT 300)
     endforeach()

@@ -42,7 +42,7 @@ void Assembler::unresolved(std::string_view what) {
 
 bool Assembler::accept(std::string_view modifier) {
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
-    if (instruction_.name[i] != modifier || taken(i)) continue;
+    if (instruction_.name[i] != modifier || is_taken(i)) continue;
     taken_ |= u64{1} << i;
     return true;
   }
@@ -60,7 +60,7 @@ int Assembler::accept_one_of(std::initializer_list<std::string_view> modifiers) 
 
 std::string_view Assembler::take_next() {
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
-    if (taken(i)) continue;
+    if (is_taken(i)) continue;
     taken_ |= u64{1} << i;
     return instruction_.name[i];
   }
@@ -83,7 +83,7 @@ void Assembler::skip_cache_hints() {
 
 ptx::Type Assembler::optional_type() {
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
-    if (taken(i)) continue;
+    if (is_taken(i)) continue;
     if (const ptx::Type type = ptx::parse_type(instruction_.name[i])) {
       taken_ |= u64{1} << i;
       return type;
@@ -108,7 +108,7 @@ Rounding Assembler::rounding(bool* found) {
 
 std::string_view Assembler::space() {
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
-    if (taken(i)) continue;
+    if (is_taken(i)) continue;
     const std::string_view m = instruction_.name[i];
     for (std::string_view space : {"global", "shared", "local", "const", "param"}) {
       if (m == space || (space == "shared" && m == "shared::cta") ||
@@ -132,7 +132,7 @@ bool Assembler::finish() {
     return false;
   }
   for (size_t i = 1; i < instruction_.name.size(); ++i) {
-    if (taken(i)) continue;
+    if (is_taken(i)) continue;
     unsupported(fmt::format("modifier '.{}'", instruction_.name[i]));
     return false;
   }
@@ -586,6 +586,12 @@ void Assembler::emit(Op op) {
 void Assembler::emit_unguarded(Op op) {
   op.line = static_cast<u32>(instruction_.line);
   decoder_.emit(op);
+}
+
+void Assembler::emit_for_warp(Op op) {
+  op.control = Control::kWarpSync;
+  op.c = constant(32, kAllLanes);
+  emit(op);
 }
 
 void Assembler::emit_simple(Handler handler, ptx::Type type) {

@@ -23,6 +23,7 @@ class Assembler {
 
   // ---- modifiers ----
   bool accept(std::string_view modifier);
+  bool is_taken(size_t index) const { return (taken_ >> index & 1) != 0; }
   // Which of these is there: its index, or -1.
   int accept_one_of(std::initializer_list<std::string_view> modifiers);
   // The first that has not been taken, for those whose order matters; empty at the end.
@@ -70,7 +71,8 @@ class Assembler {
   const u32* list(std::vector<u32> values);
 
   // ---- output ----
-  void emit(Op op);  // with the instruction's guard and line
+  void emit(Op op);           // with the instruction's guard and line
+  void emit_for_warp(Op op);  // all lanes take part; they wait for each other
   // The usual shape: d = handler(a, b, c), each of `type`.
   void emit_simple(Handler handler, ptx::Type type);
   void emit_unguarded(Op op);
@@ -86,7 +88,6 @@ class Assembler {
   std::string text() const;  // "add.sat.s32"
 
  private:
-  bool taken(size_t index) const { return (taken_ >> index & 1) != 0; }
   Slot symbol_address(const ptx::Operand& operand, unsigned bits);
   Slot special_register(std::string_view name, unsigned bits);
   Slot pack(const ptx::Operand& operand, unsigned bits);
@@ -109,6 +110,8 @@ bool decode_async_copy(Assembler& a);
 bool decode_mbarrier(Assembler& a);
 bool decode_control(Assembler& a);
 bool decode_matrix(Assembler& a);
+bool decode_mma(Assembler& a);
+bool decode_wmma(Assembler& a);
 bool decode_warp(Assembler& a);
 
 }  // namespace farcall::softgpu

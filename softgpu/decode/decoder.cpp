@@ -59,7 +59,9 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_atomic, {"atom", "red", "membar", "fence"});
     add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier",
                          "nanosleep", "pmevent", "griddepcontrol", "setmaxnreg"});
-    add(decode_matrix, {"mma", "ldmatrix", "stmatrix", "movmatrix"});
+    add(decode_mma, {"mma"});
+    add(decode_wmma, {"wmma"});
+    add(decode_matrix, {"ldmatrix", "stmatrix", "movmatrix"});
     add(decode_warp, {"shfl", "vote", "match", "redux", "activemask", "elect"});
     return t;
   }();

@@ -78,6 +78,10 @@ void mbarrier_complete(Warp& warp, const Op& op, u32 mask);  // c: bytes
 void mbarrier_test(Warp& warp, const Op& op, u32 mask);
 void mbarrier_pending_count(Warp& warp, const Op& op, u32 mask);  // d = of the state in a
 
+// ---- matrices of the rarer kinds (mma_general.cpp), by the MmaPlan in the list ----
+void mma_general(Warp& warp, const Op& op, u32 mask);
+void mma_volta(Warp& warp, const Op& op, u32 mask);
+
 // ---- clusters (cluster.cpp) ----
 // d (64 bits) = the generic address of the shared one in a, imm, of any block of the cluster.
 void cluster_to_generic(Warp& warp, const Op& op, u32 mask);

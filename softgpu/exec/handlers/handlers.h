@@ -151,9 +151,36 @@ struct ConvertMode {
 
 enum class AtomicOp : u8 { kAdd, kMin, kMax, kInc, kDec, kAnd, kOr, kXor, kExch };
 
-enum class MatrixInput : u8 { kF16, kBf16, kTf32, kF64, kS8, kU8, kS4, kU4 };
+enum class MatrixInput : u8 {
+  kF16,
+  kBf16,
+  kTf32,
+  kF64,
+  kS8,
+  kU8,
+  kS4,
+  kU4,
+  kB1And,
+  kB1Xor,
+  // Floats of less than a half, from here on.
+  kE4m3,
+  kE5m2,
+  kE3m2,
+  kE2m3,
+  kE2m1
+};
 enum class MatrixSum : u8 { kF16, kF32, kF64, kS32 };
-enum class MatrixMove : u8 { kLoad, kLoadTransposed, kStore, kStoreTransposed, kTranspose };
+// Of bytes: 16 wide; kLoadUnpacked takes 6- or 4-bit elements apart on the way.
+enum class MatrixMove : u8 {
+  kLoad,
+  kLoadTransposed,
+  kStore,
+  kStoreTransposed,
+  kTranspose,
+  kLoadBytesTransposed,
+  kLoadUnpacked,
+  kStoreBytesTransposed
+};
 
 struct HandlerTable {
   const char* name;
@@ -175,8 +202,10 @@ struct HandlerTable {
   Handler (*store)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*load_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*store_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
-  Handler (*mma)(MatrixInput a, MatrixInput b, MatrixSum sum);
+  Handler (*mma)(MatrixInput a, MatrixInput b, MatrixSum sum, int rows, bool saturate);
   Handler (*matrix_move)(MatrixMove move);
+  Handler wmma_load, wmma_store;
+  Handler (*wmma_multiply)(MatrixInput input, MatrixSum sum);
 };
 
 // The best one for this machine.

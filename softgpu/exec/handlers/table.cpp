@@ -25,6 +25,9 @@ const HandlerTable kTable = {
     .store_vector = find_store_vector,
     .mma = find_mma,
     .matrix_move = find_matrix_move,
+    .wmma_load = wmma_load,
+    .wmma_store = wmma_store,
+    .wmma_multiply = find_wmma_multiply,
 };
 
 }  // namespace farcall::softgpu::FARCALL_ISA

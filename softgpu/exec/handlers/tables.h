@@ -22,8 +22,11 @@ Handler find_load(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_load_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
-Handler find_mma(MatrixInput a, MatrixInput b, MatrixSum sum);
+Handler find_mma(MatrixInput a, MatrixInput b, MatrixSum sum, int rows, bool saturate);
 Handler find_matrix_move(MatrixMove move);
+void wmma_load(Warp& warp, const Op& op, u32 mask);
+void wmma_store(Warp& warp, const Op& op, u32 mask);
+Handler find_wmma_multiply(MatrixInput input, MatrixSum sum);
 
 extern const HandlerTable kTable;
 
