@@ -65,6 +65,7 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
                                     /*to_device=*/true, stream, &captured);
     if (failed != CUDA_SUCCESS || captured) return failed;
   }
+  if (const int failed = program().host_functions.make_room(session, bytes)) return failed;
   const std::span<const std::byte> all(static_cast<const std::byte*>(source), bytes);
   for (size_t offset = 0; offset < bytes; offset += rpc::kPayloadBytesMax) {
     Call call(session, Opcode::k_farcallMemcpyHtoD);
@@ -90,6 +91,8 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
         capture_copy(session, destination, source, bytes, /*to_device=*/false, stream, &captured);
     if (failed != CUDA_SUCCESS || captured) return failed;
   }
+  if (const int failed = program().host_functions.make_room(session, async ? bytes : 0))
+    return failed;
   Call call(session, Opcode::k_farcallMemcpyDtoH);
   auto args = call.args<schema::FarcallMemcpyDtoH>();
   args.setSource(source);

@@ -349,7 +349,7 @@ int Module::kernel(Session& session, std::string_view name, Kernel** out) {
   args.setName(key.c_str());
   args.setFunction(id);
   // What we read in the image is there; of what we could not read the server must say so.
-  const int result = symbols_known_ ? call.post() : call.wait().result();
+  const int result = symbols_known_ ? call.post() : call.wait().own_result();
   if (result != CUDA_SUCCESS) {
     session.release(id);
     return result;

@@ -5,12 +5,14 @@
 #include "client/allocations.h"
 #include "client/api.h"
 #include "client/graphs.h"
+#include "client/host_functions.h"
 
 namespace farcall::client {
 
 struct Program {
   Allocations allocations;
   GraphCopies graphs;
+  HostFunctions host_functions;
 };
 FARCALL_API Program& program();
 

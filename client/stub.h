@@ -54,6 +54,8 @@ template <class R, class Body>
 R enter(rpc::Opcode op, Body&& body) noexcept {
   ThreadState& thread = thread_state();
   const int result = detail::run_body<R>(op, thread, [&]() -> int {
+    if (thread.in_host_function) [[unlikely]]
+      return CUDA_ERROR_NOT_PERMITTED;
     int error = 0;
     Session* const connected = session(&error);
     if (connected == nullptr) return error;

@@ -60,6 +60,16 @@ Status AnswerWriter::async_error(uint32_t sequence, AsyncFailure failure) {
   return append(failure.call, kAsyncError, header, {}, {});
 }
 
+Status AnswerWriter::host_function(uint64_t id, uint32_t occasion, int32_t result,
+                                   HostFunctionAux aux) {
+  ReplyHeader header = {};
+  header.sequence = occasion;
+  header.result = result;
+  header.aux = aux;
+  header.offset = id;
+  return append(0, kHostFunction, header, {}, {});
+}
+
 Status AnswerWriter::fatal(std::string_view sentence) {
   const auto bytes = std::as_bytes(std::span(sentence.substr(0, kPayloadBytesMax)));
   const Status status = append(0, kFatal, {}, {}, bytes);

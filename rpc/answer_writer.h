@@ -34,6 +34,8 @@ class AnswerWriter {
   Status data(uint32_t sequence, uint16_t call, uint64_t offset, std::span<const std::byte> bytes);
   Status output(bool is_stderr, std::string_view text);
   Status async_error(uint32_t sequence, AsyncFailure failure);
+  // The stream waits until the client says that the function has returned.
+  Status host_function(uint64_t id, uint32_t occasion, int32_t result, HostFunctionAux aux);
   // The sentence goes out at once; nothing should follow it.
   Status fatal(std::string_view sentence);
   Status flush() { return batch_.flush(); }

@@ -18,6 +18,9 @@ namespace {
 // Copies to pinned memory that a program may have under way; the next one waits for its answer.
 constexpr size_t kPostedSinksMax = 1 << 16;
 
+// A stream has at most one host function under way, so an honest server is far from this.
+constexpr size_t kHostFunctionsDueMax = 1 << 16;
+
 // A broken connection is found by the reader at once; this is for one that is broken in one
 // direction.
 constexpr std::chrono::seconds kLastWordsWait(1);
@@ -33,6 +36,10 @@ Answers::~Answers() = default;
 
 void Answers::expect(Waiter& waiter) {
   const std::lock_guard guard(mutex_);
+  link(waiter);
+}
+
+void Answers::link(Waiter& waiter) {
   waiter.previous = newest_;
   (newest_ != nullptr ? newest_->next : oldest_) = &waiter;
   newest_ = &waiter;
@@ -50,7 +57,7 @@ bool Answers::sinks_full() {
 
 Waiter* Answers::find(uint32_t sequence) {
   for (Waiter* waiter = oldest_; waiter != nullptr; waiter = waiter->next) {
-    if (waiter->sequence == sequence) return waiter;
+    if (waiter->sequence == sequence && !waiter->for_host_function) return waiter;
   }
   return nullptr;
 }
@@ -64,11 +71,33 @@ void Answers::unlink(Waiter& waiter) {
 
 Reply Answers::collect(Waiter& waiter) {
   std::unique_lock lock(mutex_);
+  if (!wait_for(waiter, lock)) return Reply(kSessionLostResult);
+  lock.unlock();
+  Reply reply = std::move(waiter.reply);
+  if (reply.result_ == 0) reply.result_ = take_async_error();
+  return reply;
+}
+
+std::optional<HostFunctionDue> Answers::next_host_function() {
+  std::unique_lock lock(mutex_);
+  if (due_.empty()) {
+    Waiter waiter;
+    waiter.for_host_function = true;
+    link(waiter);
+    if (!wait_for(waiter, lock)) return std::nullopt;
+  }
+  const HostFunctionDue due = due_.front();
+  due_.pop_front();
+  return due;
+}
+
+// True when answered; false, and unlinked, when the session is lost.
+bool Answers::wait_for(Waiter& waiter, std::unique_lock<std::mutex>& lock) {
   while (!waiter.answered) {
     if (lost()) {
       if (!written_to(waiter.sequence)) {
         unlink(waiter);
-        return Reply(kSessionLostResult);
+        return false;
       }
     } else if (!reader_active_) {
       reader_active_ = true;
@@ -83,10 +112,7 @@ Reply Answers::collect(Waiter& waiter) {
     futex_wait(waiter.woken, 0);
     lock.lock();
   }
-  lock.unlock();
-  Reply reply = std::move(waiter.reply);
-  if (reply.result_ == 0) reply.result_ = take_async_error();
-  return reply;
+  return true;
 }
 
 void Answers::drain() {
@@ -231,6 +257,8 @@ void Answers::handle(const Frame& frame) {
     note_async_error(frame.reply.async_call, frame.reply.async_result);
     const std::lock_guard guard(mutex_);
     posted_.erase(frame.reply.sequence);
+  } else if (frame.has(kHostFunction)) {
+    handle_host_function(frame);
   } else {
     const auto* const text = reinterpret_cast<const char*>(frame.payload.data());
     lose(fmt::format("the server ended it: {}", std::string_view(text, frame.payload.size())));
@@ -283,6 +311,31 @@ void Answers::handle_data(const Frame& frame) {
   if (posted == posted_.end()) return;
   posted->second.received += frame.payload.size();
   if (posted->second.received >= posted->second.sink.bytes) posted_.erase(posted);
+}
+
+void Answers::handle_host_function(const Frame& frame) {
+  std::atomic<uint32_t>* woken = nullptr;
+  bool flood = false;
+  {
+    const std::lock_guard guard(mutex_);
+    flood = due_.size() >= kHostFunctionsDueMax;
+    if (!flood) {
+      due_.push_back({.id = frame.reply.offset,
+                      .occasion = frame.reply.sequence,
+                      .result = frame.reply.result,
+                      .aux = frame.reply.aux});
+    }
+    Waiter* waiter = oldest_;
+    while (waiter != nullptr && !waiter->for_host_function) waiter = waiter->next;
+    if (waiter != nullptr) {
+      unlink(*waiter);
+      waiter->answered = true;
+      waiter->woken.store(1, std::memory_order_relaxed);
+      if (waiter != reading_for_) woken = &waiter->woken;
+    }
+  }
+  if (woken != nullptr) futex_wake(woken, 1);
+  if (flood) violation(fmt::format("{} host functions at once", kHostFunctionsDueMax));
 }
 
 // --- Failing

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -39,11 +40,20 @@ struct DataSink {
   size_t bytes = 0;
 };
 
-// A thread's wait for one answer; lives on its stack.
+// A stream has come to a host function of the program.
+struct HostFunctionDue {
+  uint64_t id = 0;        // what the client called it
+  uint32_t occasion = 0;  // what the server calls this call of it
+  int result = 0;
+  uint16_t aux = kHostFunctionAgain;
+};
+
+// A thread's wait for one answer, or for the next host function; lives on its stack.
 struct Waiter {
   uint32_t sequence = 0;
   uint16_t call = 0;
   DataSink sink;
+  bool for_host_function = false;
 
   // The rest belongs to Answers.
   Reply reply;
@@ -69,6 +79,9 @@ class FARCALL_API Answers final : private PayloadPlacer {
   bool expects_data(std::span<const std::byte> memory);
   // Waits until the answer is there or the session is lost.
   Reply collect(Waiter& waiter);
+  // Waits for the next host function that a stream has come to; nullopt: the session is lost. One
+  // thread at a time. While it waits it may be the reader, so nobody else has to wait for these.
+  std::optional<HostFunctionDue> next_host_function();
   // Takes what has arrived, without waiting, if nobody reads. For threads that can't send because
   // the server can't either.
   void drain();
@@ -103,11 +116,14 @@ class FARCALL_API Answers final : private PayloadPlacer {
   void handle(const Frame& frame);
   void handle_reply(const Frame& frame);
   void handle_data(const Frame& frame);
+  void handle_host_function(const Frame& frame);
+  bool wait_for(Waiter& waiter, std::unique_lock<std::mutex>& lock);
   void note_async_error(uint16_t call, int result);
   void violation(std::string sentence);
   void reading_failed(Status status);
   bool written_to(uint32_t sequence) const { return reader_active_ && receiving_into_ == sequence; }
   Waiter* find(uint32_t sequence);
+  void link(Waiter& waiter);
   void unlink(Waiter& waiter);
 
   transport::Channel& channel_;
@@ -121,6 +137,7 @@ class FARCALL_API Answers final : private PayloadPlacer {
   Waiter* oldest_ = nullptr;
   Waiter* newest_ = nullptr;
   std::unordered_map<uint32_t, PostedSink> posted_;
+  std::deque<HostFunctionDue> due_;
 
   // The reader's.
   FrameReader reader_;

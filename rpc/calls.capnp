@@ -288,3 +288,17 @@ struct FarcallGraphOutput {
   copy @1 :UInt64;
   stream @2 :UInt64;        # of the launch
 }
+
+# --- Host functions ------------------------------------------------------------------------------------------------
+# What a stream calls in the program: an answer frame kHostFunction (rpc/wire.h) says that it is its turn, and the
+# stream goes on when the client says that it has returned.
+
+# cuLaunchHostFunc, or cuStreamAddCallback. When nobody waits, a failure also sends kHostFunctionNever.
+struct FarcallLaunchHostFunction {
+  id @0 :UInt64;            # the client's name for it
+  stream @1 :UInt64;
+  withStatus @2 :Bool;      # cuStreamAddCallback: called after a failure, too, and told of it
+}
+struct FarcallHostFunctionReturned {
+  occasion @0 :UInt32;      # of the kHostFunction frame
+}

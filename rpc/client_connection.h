@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -64,6 +65,8 @@ class FARCALL_API ClientConnection {
   void lose(std::string_view sentence) { answers_.lose(sentence); }  // and logs why
   void abandon();      // in a forked child: never touch the descriptor again
   void say_goodbye();  // flushes and ends in good order, or gives up soon; later calls fail
+  // See Answers::next_host_function().
+  std::optional<HostFunctionDue> next_host_function() { return answers_.next_host_function(); }
   ConnectionStats stats() const;
   // First failure of an asynchronous call not yet reported; cleared by the call.
   int take_async_error() { return answers_.take_async_error(); }

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kBufferBytes = 64 * 1024;
 
 constexpr uint16_t kCallFlags = kWantsReply | kHasPayload | kSegmentTable;
-constexpr uint16_t kAnswerKinds = kReply | kData | kOutput | kAsyncError | kFatal;
+constexpr uint16_t kAnswerKinds = kReply | kData | kOutput | kAsyncError | kFatal | kHostFunction;
 constexpr uint16_t kAnswerFlags = kAnswerKinds | kHasPayload | kSegmentTable;
 
 constexpr size_t padding(size_t bytes) { return (8 - bytes % 8) % 8; }

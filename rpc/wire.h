@@ -63,6 +63,16 @@ enum FrameFlags : uint16_t {
   kOutput = 1 << 10,      // text the program's kernels printed; `aux` is 1 for stdout, 2 for stderr
   kAsyncError = 1 << 11,  // an asynchronous call failed and nobody waits: async_call, async_result
   kFatal = 1 << 12,       // payload: a sentence that says why the server ends this session
+  kHostFunction =
+      1 << 13,  // a stream has come to the program's host function `offset`; `sequence` numbers
+                // the occasion, `result` is what a stream callback is told; HostFunctionAux
+};
+
+// ReplyHeader::aux of kHostFunction.
+enum HostFunctionAux : uint16_t {
+  kHostFunctionAgain = 0,  // it is in a graph and may be called any number of times
+  kHostFunctionLast = 1,   // this is its only call
+  kHostFunctionNever = 2,  // it will not be called: enqueuing it failed
 };
 
 struct PayloadHeader {

@@ -69,6 +69,7 @@ Worker::Worker(Setup setup)
       captured_copies_(setup_.driver, staging_, handles_),
       images_(setup_.image_store, setup_.image_store_bytes_max),
       output_(std::move(setup_.output)),
+      host_functions_(setup_.driver, answers_, [this] { before_answer(true); }),
       placer_(staging_, [this] { return pending_copies_.send_oldest(); }),
       reader_(setup_.channel, rpc::FrameDirection::kCalls, &placer_,
               StagingPlacer::kPlacedBytesMin),

@@ -36,6 +36,7 @@
 #include "server/call_context.h"
 #include "server/captured_copies.h"
 #include "server/driver_table.h"
+#include "server/host_functions.h"
 #include "server/image_store.h"
 #include "server/ordered_copies.h"
 #include "server/output_capture.h"
@@ -82,6 +83,7 @@ class Worker {
   PendingCopies& pending_copies() { return pending_copies_; }
   OrderedCopies& ordered_copies() { return ordered_copies_; }
   CapturedCopies& captured_copies() { return captured_copies_; }
+  HostFunctions& host_functions() { return host_functions_; }
 
   // The context behind a primary_context_id, retained on first use; nullptr: no such device.
   CUcontext primary_context(int device);
@@ -132,6 +134,7 @@ class Worker {
   CapturedCopies captured_copies_;
   ImageStore images_;
   OutputCapture output_;
+  HostFunctions host_functions_;
   StagingPlacer placer_;
   rpc::FrameReader reader_;  // the leader's
 

@@ -71,6 +71,7 @@ int cuDevicePrimaryCtxGetState(Session& session, CUdevice dev, unsigned int* fla
 // --- Current context
 
 CUresult cuCtxGetCurrent(CUcontext* pctx) {
+  if (thread_state().in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   if (pctx == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *pctx = handle_from<CUcontext>(thread_state().lane.context);
   return CUDA_SUCCESS;

@@ -2,6 +2,7 @@
 #include <cuda.h>
 
 #include "client/driver_bodies.h"
+#include "client/host_functions.h"
 #include "client/launch.h"
 #include "client/stub.h"
 
@@ -57,6 +58,24 @@ int cuLaunchKernelEx(Session& session, const CUlaunchConfig* config, CUfunction 
           config->attrs,
           config->numAttrs};
   return launch_by_handle(session, f, ours, kernelParams, extra);
+}
+
+int cuLaunchHostFunc(Session& session, CUstream hStream, CUhostFn fn, void* userData,
+                     bool per_thread_default) {
+  HostFunction function;
+  function.function = fn;
+  function.data = userData;
+  return launch_host_function(session, stream_id(session, hStream, per_thread_default), function);
+}
+
+int cuStreamAddCallback(Session& session, CUstream hStream, CUstreamCallback callback,
+                        void* userData, unsigned int flags, bool per_thread_default) {
+  if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  HostFunction function;
+  function.callback = callback;
+  function.stream = hStream;
+  function.data = userData;
+  return launch_host_function(session, stream_id(session, hStream, per_thread_default), function);
 }
 
 }  // namespace farcall::client::driver

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "client/api.h"
+#include "client/host_functions.h"
 #include "client/launch.h"
 #include "client/runtime/registration.h"
 #include "client/runtime_bodies.h"
@@ -78,6 +79,27 @@ int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, cons
   ours.attributes = reinterpret_cast<const CUlaunchAttribute*>(config->attrs);
   ours.attribute_count = config->numAttrs;
   return launch_symbol(session, func, ours, args);
+}
+
+// --- Host functions
+
+int cudaLaunchHostFunc(Session& session, cudaStream_t stream, cudaHostFn_t fn, void* userData,
+                       bool per_thread_default) {
+  HostFunction function;
+  function.function = fn;
+  function.data = userData;
+  return launch_host_function(session, stream_id(session, stream, per_thread_default), function);
+}
+
+int cudaStreamAddCallback(Session& session, cudaStream_t stream, cudaStreamCallback_t callback,
+                          void* userData, unsigned int flags, bool per_thread_default) {
+  if (flags != 0) return cudaErrorInvalidValue;
+  HostFunction function;
+  // The same function type but for the name of its second parameter's type, an enum in both APIs.
+  function.callback = reinterpret_cast<CUstreamCallback>(callback);
+  function.stream = stream;
+  function.data = userData;
+  return launch_host_function(session, stream_id(session, stream, per_thread_default), function);
 }
 
 // --- Attributes

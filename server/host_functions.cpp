@@ -1,0 +1,100 @@
+#include "server/host_functions.h"
+
+#include <algorithm>
+
+namespace farcall::server {
+
+HostFunctions::HostFunctions(const DriverTable& driver, rpc::AnswerWriter& answers,
+                             std::function<void()> before)
+    : driver_(driver), answers_(answers), before_(std::move(before)) {}
+
+HostFunctions::~HostFunctions() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  sender_wakes_.notify_all();
+  streams_wake_.notify_all();
+  if (sender_.joinable()) sender_.join();
+}
+
+CUresult HostFunctions::launch(uint64_t id, CUstream stream, bool with_status) {
+  if (driver_.cuLaunchHostFunc == nullptr || driver_.cuStreamAddCallback == nullptr ||
+      driver_.cuStreamIsCapturing == nullptr) {
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  if (const CUresult bad = driver_.cuStreamIsCapturing(stream, &capture)) return bad;
+  auto owned = std::make_unique<Function>(
+      Function{this, id, nullptr, capture == CU_STREAM_CAPTURE_STATUS_NONE});
+  Function* const function = owned.get();
+  (void)driver_.cuCtxGetCurrent(&function->context);
+  {
+    const std::lock_guard lock(mutex_);
+    functions_.push_back(std::move(owned));
+    if (!sender_.joinable()) sender_ = std::thread([this] { send(); });
+  }
+  const CUresult result = with_status
+                              ? driver_.cuStreamAddCallback(stream, run_with_status, function, 0)
+                              : driver_.cuLaunchHostFunc(stream, run, function);
+  if (result != CUDA_SUCCESS) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(functions_, [&](const auto& f) { return f.get() == function; });
+  }
+  return result;
+}
+
+void CUDA_CB HostFunctions::run(void* function) {
+  auto* const self = static_cast<Function*>(function);
+  self->owner->hold_stream(self, CUDA_SUCCESS);
+}
+
+void CUDA_CB HostFunctions::run_with_status(CUstream, CUresult status, void* function) {
+  auto* const self = static_cast<Function*>(function);
+  self->owner->hold_stream(self, status);
+}
+
+// On a thread of the driver's.
+void HostFunctions::hold_stream(Function* function, int result) {
+  std::unique_lock lock(mutex_);
+  const uint32_t occasion = next_occasion_++;
+  under_way_.insert(occasion);
+  due_.push_back({*function, occasion, result});
+  sender_wakes_.notify_one();
+  streams_wake_.wait(lock, [&] { return stop_ || !under_way_.contains(occasion); });
+  if (function->last) std::erase_if(functions_, [&](const auto& f) { return f.get() == function; });
+}
+
+void HostFunctions::send() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    sender_wakes_.wait(lock, [this] { return stop_ || !due_.empty(); });
+    if (stop_) return;
+    const Due due = due_.front();
+    due_.pop_front();
+    lock.unlock();
+    (void)driver_.cuCtxSetCurrent(due.function.context);
+    before_();
+    // A connection that is gone ends the session elsewhere.
+    (void)answers_.host_function(
+        due.function.id, due.occasion, due.result,
+        due.function.last ? rpc::kHostFunctionLast : rpc::kHostFunctionAgain);
+    (void)answers_.flush();
+    lock.lock();
+  }
+}
+
+void HostFunctions::returned(uint32_t occasion) {
+  {
+    const std::lock_guard lock(mutex_);
+    under_way_.erase(occasion);
+  }
+  streams_wake_.notify_all();
+}
+
+void HostFunctions::never(uint64_t id) {
+  (void)answers_.host_function(id, 0, 0, rpc::kHostFunctionNever);
+  (void)answers_.flush();
+}
+
+}  // namespace farcall::server
