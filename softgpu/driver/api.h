@@ -26,8 +26,9 @@ class ApiCall {
 
   bool refused() const { return refusal_ != CUDA_SUCCESS; }
   CUresult refusal() const { return refusal_; }
-  CUresult result(CUresult result) const;  // traces it
-  CUresult exception() const;              // called in a catch block
+  static void from(const void* return_address);  // who calls; for bodies to which it matters
+  CUresult result(CUresult result) const;        // traces it
+  CUresult exception() const;                    // called in a catch block
 
  private:
   const char* const name_;

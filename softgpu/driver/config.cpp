@@ -51,10 +51,25 @@ std::optional<int> parse_capability(std::string_view text) {
   return static_cast<int>(*major * 10 + *minor);
 }
 
+// "libcublasLt=13.0,libother=9.0"; nothing: an empty list.
+std::optional<std::vector<LibraryView>> parse_views(std::string_view text) {
+  std::vector<LibraryView> views;
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(item.size() + 1, text.size()));
+    const size_t equals = item.find('=');
+    if (equals == 0 || equals == std::string_view::npos) return std::nullopt;
+    const std::optional<int> sm = parse_capability(item.substr(equals + 1));
+    if (!sm) return std::nullopt;
+    views.push_back({std::string(item.substr(0, equals)), *sm});
+  }
+  return views;
+}
+
 template <class T, class U>
 void set(T* target, const char* name, const char* text, std::optional<U> value) {
   if (value) {
-    *target = static_cast<T>(*value);
+    *target = static_cast<T>(*std::move(value));
   } else {
     log::warning("{}='{}' is not understood; using the default", name, text);
   }
@@ -82,6 +97,10 @@ Config read_config(const char* (*get)(const char* name)) {
   }
   if (const char* text = get("FARCALL_SOFTGPU_CC")) {
     set(&config.sm, "FARCALL_SOFTGPU_CC", text, parse_capability(text));
+  }
+  if (config.sm < 120) config.library_views.clear();
+  if (const char* text = get("FARCALL_SOFTGPU_CC_OF")) {
+    set(&config.library_views, "FARCALL_SOFTGPU_CC_OF", text, parse_views(text));
   }
   if (const char* text = get("FARCALL_SOFTGPU_WORKERS")) {
     set(&config.workers, "FARCALL_SOFTGPU_WORKERS", text,

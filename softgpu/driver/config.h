@@ -3,8 +3,15 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace farcall::softgpu {
+
+// What a library is told instead of `sm`; library_views.h says why.
+struct LibraryView {
+  std::string library;  // "libcublasLt": no folder, no ".so" and what follows
+  int sm;
+};
 
 struct Config {
   int devices = 1;  // FARCALL_SOFTGPU_DEVICES, 0..16; 0: cuInit() finds none
@@ -12,6 +19,9 @@ struct Config {
       size_t{8} << 30;  // FARCALL_SOFTGPU_MEMORY, of each device; suffix K, M, G, T
   std::string name = "Farcall softgpu";  // FARCALL_SOFTGPU_NAME
   int sm = 121;                          // FARCALL_SOFTGPU_CC, "12.1"
+  // FARCALL_SOFTGPU_CC_OF, "libcublasLt=13.0,libother=9.0"; empty: all libraries see `sm`. None by
+  // default below 12.0, where libcublasLt has no PTX.
+  std::vector<LibraryView> library_views = {{"libcublasLt", 130}};
   unsigned workers = 0;       // FARCALL_SOFTGPU_WORKERS: threads that run blocks; 0: one per core
   bool null_kernels = false;  // FARCALL_SOFTGPU_NULL_KERNELS=1: kernels do nothing, for benchmarks
   bool launch_blocking = false;  // CUDA_LAUNCH_BLOCKING=1

@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "softgpu/driver/context.h"
+#include "softgpu/driver/library_views.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/driver/thread_state.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -153,10 +155,26 @@ CUresult api::cuDeviceGetByPCIBusId(CUdevice* out, const char* id) {
 
 // ------------------------------------------------------------------ what it can do
 
+namespace {
+
+int sm_seen(const Device& device) {
+  return sm_seen_by(this_thread().caller, device.sm, driver().config.library_views);
+}
+
+}  // namespace
+
 CUresult api::cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice ordinal) {
   Device* device;
   if (CUresult error = find_device(ordinal, &device)) return error;
   if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) {
+    *value = sm_seen(*device) / 10;
+    return CUDA_SUCCESS;
+  }
+  if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR) {
+    *value = sm_seen(*device) % 10;
+    return CUDA_SUCCESS;
+  }
   return device->attribute(attribute, value);
 }
 
@@ -164,8 +182,8 @@ CUresult api::cuDeviceComputeCapability(int* major, int* minor, CUdevice ordinal
   Device* device;
   if (CUresult error = find_device(ordinal, &device)) return error;
   if (major == nullptr || minor == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *major = device->sm / 10;
-  *minor = device->sm % 10;
+  *major = sm_seen(*device) / 10;
+  *minor = sm_seen(*device) % 10;
   return CUDA_SUCCESS;
 }
 

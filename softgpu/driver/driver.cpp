@@ -75,6 +75,12 @@ std::vector<ContextRef> Driver::live_contexts() const {
   return live;
 }
 
+bool Driver::says_first(const std::string& sentence) {
+  constexpr size_t kSentencesMax = 1000;  // afterwards all are old
+  std::lock_guard lock(mutex_);
+  return said_.size() < kSentencesMax && said_.insert(sentence).second;
+}
+
 void Driver::thread_ends(uint64_t number) {
   if (forked) return;
   for (const ContextRef& context : live_contexts()) context->thread_ends(number);
@@ -153,6 +159,8 @@ ApiCall::ApiCall(const char* name, unsigned options)
   }
   if (refused()) log::debug("{} refused: {}", name_, static_cast<int>(refusal_));
 }
+
+void ApiCall::from(const void* return_address) { this_thread().caller = return_address; }
 
 ApiCall::~ApiCall() { this_thread().per_thread_default_stream = was_per_thread_; }
 

@@ -5,7 +5,9 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
+#include <string>
 #include <vector>
 
 #include "softgpu/driver/api.h"
@@ -75,6 +77,8 @@ class Driver {
 
   void thread_ends(uint64_t number);
   // exit() has been called: nobody waits for work any more, which may never end.
+  // Whether this is the first time for this sentence: libraries try again and again what can't be.
+  bool says_first(const std::string& sentence);
   bool exiting() const { return exiting_.load(std::memory_order_relaxed); }
   // Every context that lives.
   std::vector<ContextRef> live_contexts() const;
@@ -90,6 +94,7 @@ class Driver {
   std::atomic<bool> exiting_ = false;
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<Context>> contexts_;  // guarded by mutex_
+  std::set<std::string> said_;                    // guarded by mutex_
 };
 
 // For bodies and what they call: cuInit() has succeeded.

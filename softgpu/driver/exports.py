@@ -28,6 +28,8 @@ ALWAYS_ALLOWED = {
     'cuDriverGetVersion', 'cuGetErrorName', 'cuGetErrorString', 'cuGetExportTable', 'cuGetProcAddress',
     'cuGetProcAddress_v2', 'cuInit', 'cuModuleGetLoadingMode',
 }
+# What they say depends on who asks: library_views.h.
+CALLER_MATTERS = {'cuDeviceComputeCapability', 'cuDeviceGetAttribute'}
 OWN_EXPORTS = ['farcallSoftgpuVersion']
 
 
@@ -100,6 +102,7 @@ def exports_source(functions):
         lines += [f'extern "C" __attribute__((visibility("default"))) CUresult {f.name}({f.declaration()}) {{',
                   f'  ApiCall call("{f.name}", {" | ".join(options) or "0"});',
                   '  if (call.refused()) return call.refusal();',
+                  *(['  call.from(__builtin_return_address(0));'] if f.name in CALLER_MATTERS else []),
                   '  try {',
                   f'    return call.result(farcall::softgpu::api::{f.plain_name}({f.arguments()}));',
                   '  } catch (...) {', '    return call.exception();', '  }', '}', '']

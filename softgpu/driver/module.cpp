@@ -139,7 +139,7 @@ std::optional<int> Function::setting(CUfunction_attribute attribute) const {
 CUresult Library::module(const ContextRef& context, Module::Decode decode,
                          const JitOptions& options, ModuleRef* out) {
   if (unusable_ != CUDA_SUCCESS) {
-    if (!told_.exchange(true)) log::warning("{}", why_);
+    if (!told_.exchange(true) && driver().says_first(why_)) log::warning("{}", why_);
     return unusable_;
   }
   std::lock_guard lock(mutex_);

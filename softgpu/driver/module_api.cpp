@@ -22,7 +22,9 @@ CUresult load_module(const void* code, const JitOptions& options, CUmodule* out)
   if (CUresult error = check_unsafe_call()) return error;
   SelectedPtx selected;
   if (CUresult error = select_ptx(code, context->device().sm, &selected)) {
-    log::warning("cannot load a module: {}", selected.why);
+    if (driver().says_first(selected.why)) {
+      log::warning("cannot load a module: {}", selected.why);
+    }
     options.write_error(selected.why);
     return error;
   }

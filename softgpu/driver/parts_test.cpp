@@ -11,6 +11,7 @@
 #include "softgpu/driver/config.h"
 #include "softgpu/driver/device_memory.h"
 #include "softgpu/driver/jit_options.h"
+#include "softgpu/driver/library_views.h"
 #include "softgpu/driver/memory_map.h"
 #include "softgpu/driver/range_allocator.h"
 #include "softgpu/driver/scheduler.h"
@@ -45,6 +46,36 @@ TEST(Config, UnitsAndNonsense) {
   }
   environment["FARCALL_SOFTGPU_DEVICES"] = "17";
   EXPECT_EQ(read_config(lookup).devices, 1);
+}
+
+TEST(Config, LibrariesMaySeeAnotherComputeCapability) {
+  environment.clear();
+  ASSERT_EQ(read_config(lookup).library_views.size(), 1u);
+  EXPECT_EQ(read_config(lookup).library_views[0].library, "libcublasLt");
+  environment["FARCALL_SOFTGPU_CC"] = "8.0";
+  EXPECT_TRUE(read_config(lookup).library_views.empty());
+  environment["FARCALL_SOFTGPU_CC_OF"] = "libone=9.0,libtwo=7.5";
+  const std::vector<LibraryView> views = read_config(lookup).library_views;
+  ASSERT_EQ(views.size(), 2u);
+  EXPECT_EQ(views[1].library, "libtwo");
+  EXPECT_EQ(views[1].sm, 75);
+  environment["FARCALL_SOFTGPU_CC"] = "12.1";
+  environment["FARCALL_SOFTGPU_CC_OF"] = "";
+  EXPECT_TRUE(read_config(lookup).library_views.empty());
+  for (const char* nonsense : {"=9.0", "libone", "libone=", "libone=9", "libone=9.0,x"}) {
+    environment["FARCALL_SOFTGPU_CC_OF"] = nonsense;
+    EXPECT_EQ(read_config(lookup).library_views.size(), 1u) << nonsense;
+  }
+}
+
+TEST(LibraryViews, AreForCallersInThatLibraryAlone) {
+  const std::vector<LibraryView> views = {{"libgtest", 75}, {"libc", 90}};
+  const auto* in_libc = reinterpret_cast<const void*>(&strtol);
+  const auto* here = reinterpret_cast<const void*>(&lookup);
+  EXPECT_EQ(sm_seen_by(in_libc, 121, views), 90);
+  EXPECT_EQ(sm_seen_by(in_libc, 121, {}), 121);
+  EXPECT_EQ(sm_seen_by(here, 121, views), 121);
+  EXPECT_EQ(sm_seen_by(nullptr, 121, views), 121);
 }
 
 TEST(RangeAllocator, TakesAlignedRangesThatDoNotOverlapAndMergesWhatComesBack) {

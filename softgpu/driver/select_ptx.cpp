@@ -1,5 +1,6 @@
 #include "softgpu/driver/select_ptx.h"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include "image/fatbin.h"
@@ -36,6 +37,15 @@ std::string contents(const image::Container& container) {
   return list;
 }
 
+// " of libcublasLt.so.13" if the image is part of a library or program; else "".
+std::string owner(const void* code) {
+  Dl_info object;
+  if (dladdr(code, &object) == 0 || object.dli_fname == nullptr) return "";
+  std::string_view file = object.dli_fname;
+  file.remove_prefix(file.rfind('/') + 1);  // npos + 1 is 0
+  return fmt::format(" of {}", file);
+}
+
 enum class Found { kPtx, kNothing, kDamaged };
 
 Found add_container(image::Bytes bytes, int sm, SelectedPtx* out, std::string* seen) {
@@ -53,7 +63,7 @@ Found add_container(image::Bytes bytes, int sm, SelectedPtx* out, std::string* s
   return Found::kPtx;
 }
 
-CUresult select(const image::Code& code, int sm, SelectedPtx* out) {
+CUresult select(const image::Code& code, const void* pointer, int sm, SelectedPtx* out) {
   std::string seen;
   switch (code.kind) {
     case image::CodeKind::kPtx:
@@ -79,10 +89,9 @@ CUresult select(const image::Code& code, int sm, SelectedPtx* out) {
   }
   if (!out->texts.empty()) return CUDA_SUCCESS;
   out->why = fmt::format(
-      "softgpu runs PTX, and the image has none for compute capability {}.{} (it has {}); build "
-      "with "
-      "-gencode arch=compute_75,code=compute_75",
-      sm / 10, sm % 10, seen.empty() ? "no code" : seen);
+      "softgpu runs PTX, and the image{} has none for compute capability {}.{} (it has {}); build "
+      "with -gencode arch=compute_75,code=compute_75",
+      owner(pointer), sm / 10, sm % 10, seen.empty() ? "no code" : seen);
   return CUDA_ERROR_NO_BINARY_FOR_GPU;
 }
 
@@ -95,7 +104,7 @@ CUresult select_ptx(const void* code, int sm, SelectedPtx* out) {
     out->why = "not a fat binary, cubin or PTX text, or a damaged one";
     return CUDA_ERROR_INVALID_IMAGE;
   }
-  const CUresult result = select(*identified, sm, out);
+  const CUresult result = select(*identified, code, sm, out);
   if (result != CUDA_SUCCESS) out->texts.clear();
   return result;
 }

@@ -17,6 +17,8 @@ struct ThreadState {
   std::vector<std::shared_ptr<Context>> contexts;  // the last is current
   CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   bool per_thread_default_stream = false;
+  const void* caller =
+      nullptr;             // an address in its code; only valid where ApiCall::from() is called
   int host_functions = 0;  // running on this thread for a stream
 };
 
