@@ -298,14 +298,66 @@ class Generator {
     vary_address(area, access.bytes);
     const std::string where = offset_in(area, access.bytes);
     const bool store = area.writable && access.value[0] != 0 && chance(50);
+    const bool watched = area.space != ".local" && area.space != ".const" &&
+                         area.prefix.find("local") == std::string::npos && chance(15);
     if (store) {
       // A guard on the store alone.
       const std::string guard = chance(15) ? "@" + reg('p') + " " : "";
-      return leaf(area.prefix + guard + "st" + area.space + access.type + " " + where + ", " +
-                  expand(access.value, {}) + ";");
+      const std::string order =
+          watched ? expand("<.volatile|.relaxed.gpu|.relaxed.sys|.release.cta>", {}) : "";
+      return leaf(area.prefix + guard + "st" + order + area.space + access.type + " " + where +
+                  ", " + expand(access.value, {}) + ";");
     }
-    return leaf(area.prefix + "ld" + area.space + access.type + " " + expand(access.registers, {}) +
-                ", " + where + ";");
+    const std::string order =
+        watched ? expand("<.volatile|.relaxed.cta|.relaxed.sys|.acquire.gpu>", {}) : "";
+    return leaf(area.prefix + "ld" + order + area.space + access.type + " " +
+                expand(access.registers, {}) + ", " + where + ";");
+  }
+
+  // Floats in memory, where a NaN must not stay. Adding to a float in global memory flushes
+  // subnormals on some hardware, so f32 are added in shared memory.
+  Node float_atomic() {
+    static constexpr const char* kPatterns[] = {
+        "st.shared.f32 [%sp+16], &f; atom.shared.add.f32 $f, [%sp+16], #f; ld.shared.f32 $f, "
+        "[%sp+16]; st.shared.b32 [%sp+16], 9;",
+        "st.shared.f64 [%sp+8], &g; red.shared.add.f64 [%sp+8], #g; ld.shared.f64 $g, [%sp+8]; "
+        "st.shared.b64 [%sp+8], 77;",
+        "st.global.f64 [%gp+24], &g; atom.global.add.f64 $g, [%gp+24], #g; ld.global.f64 $g, "
+        "[%gp+24]; st.global.b64 [%gp+24], 5;",
+        "st.global.b32 [%gp+40], &x; atom.global.add.noftz.f16x2 $x, [%gp+40], &x; ld.global.b32 "
+        "$x, [%gp+40]; st.global.b32 [%gp+40], 3;",
+        "st.global.b32 [%gp+40], &y; atom.global.add.noftz.bf16x2 $y, [%gp+40], &y; ld.global.b32 "
+        "$y, [%gp+40]; st.global.b32 [%gp+40], 3;",
+        "st.shared.b16 [%sp+2], &h; atom.shared.add.noftz.f16 $h, [%sp+2], &h; ld.shared.b16 $h, "
+        "[%sp+2]; st.shared.b16 [%sp+2], 3;"};
+    return leaf(expand(pick(kPatterns), {}));
+  }
+
+  // Each thread copies from its own memory to its own.
+  Node asynchronous_copy() {
+    const int bytes = 4 << below(3), from = below(64 / static_cast<size_t>(bytes)) * bytes,
+              to = below(32 / static_cast<size_t>(bytes)) * bytes;
+    const std::string part =
+        chance(30) ? ", " + number(below(static_cast<size_t>(bytes) + 1)) : std::string();
+    const std::string level = bytes == 16 && chance(50) ? ".cg" : ".ca";
+    const std::string wait =
+        expand("<cp.async.commit_group; cp.async.wait_group 0;|cp.async.wait_all;>", {});
+    return leaf("cp.async" + level + ".shared.global [%sp+" + number(to) + "], [%gp+" +
+                number(from) + "], " + number(bytes) + part + ";\n" + wait);
+  }
+
+  Node about_addresses() {
+    static constexpr const char* kPatterns[] = {
+        "cvta.global.u64 %e0, %gp; isspacep<.global|.shared|.local> $p, %e0;",
+        "cvt.u64.u32 %e0, %sp; cvta.shared.u64 %e0, %e0; isspacep<.global|.shared|.local> $p, %e0;",
+        "cvta.local.u64 %e0, %lp; isspacep<.global|.shared|.local> $p, %e0;",
+        "cvt.u64.u32 %e0, %sp; cvta.shared.u64 %e1, %e0; cvta.to.shared.u64 %e1, %e1; setp.eq.u64 "
+        "$p, %e0, %e1;",
+        "cvta.global.u64 %e0, %gp; cvta.to.global.u64 %e1, %e0; ld.global.u32 $r, [%e1+12];",
+        "mov.u64 %e0, lo; sub.u64 $d, %e0, %lp;",
+        "mov.u32 %t0, sh; ld.shared.u32 $r, [%sp+28]; sub.u32 $r, %sp, %t0;",
+        "mov.u32 $r, %dynamic_smem_size;"};
+    return leaf(expand(pick(kPatterns), {}));
   }
 
   Node private_atomic() {
@@ -536,7 +588,10 @@ class Generator {
     if (dice < 18) return call(place);
     if (dice < 20 && place.breakable >= 0) return leave_loop(place);
     if (dice < 23 && in_kernel) return counter();
-    if (dice < 28) return private_atomic();
+    if (dice < 27) return private_atomic();
+    if (dice < 28) return float_atomic();
+    if (dice < 29) return asynchronous_copy();
+    if (dice < 30) return about_addresses();
     if (dice < 40) return memory();
     if (dice < 48) return warp_operation(place);
     return plain(place);

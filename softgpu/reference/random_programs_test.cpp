@@ -12,7 +12,7 @@ class RandomProgramsTest : public testing::TestWithParam<uint64_t> {};
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomProgramsTest, testing::Values(0, 1000, 2000));
 
 TEST_P(RandomProgramsTest, EngineAndReferenceAgree) {
-  constexpr int kPrograms = 400;
+  constexpr int kPrograms = 700;
   int unsupported = 0, too_long = 0;
   for (int k = 0; k < kPrograms; ++k) {
     const Outcome outcome = check_seed(GetParam() + static_cast<uint64_t>(k));

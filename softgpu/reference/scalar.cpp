@@ -603,7 +603,12 @@ void atomic(const Context& c) {
   uint64_t v = old;
   if (type.is_float()) {
     const FloatFormat f = format_of(type);
-    v = add(old, b, f, Rounding::kNearest);
+    v = 0;
+    for (int lane = 0; lane < type.lanes; ++lane) {
+      const int at = 16 * lane;
+      const uint64_t mask = type.lanes == 2 ? 0xffff : ~uint64_t{0};
+      v |= add(old >> at & mask, b >> at & mask, f, Rounding::kNearest) << at;
+    }
   } else {
     const I128 x = Context::extend(old, type), y = Context::extend(b, type);
     if (c.has("add")) v = old + b;
@@ -619,6 +624,18 @@ void atomic(const Context& c) {
   }
   std::memcpy(bytes, &v, size);
   if (has_result) c.set(static_cast<I128>(old));
+}
+
+// cp.async: what the thread waits for may as well have happened at once.
+void copy_asynchronously(const Context& c) {
+  if (!c.has("shared") && !c.has("shared::cta")) return;  // commit_group and its like
+  const uint64_t bytes = c.get(2, 32), wanted = c.i.operands.size() > 3 ? c.get(3, 32) : bytes;
+  const uint64_t to = c.machine.address(c.thread, c.i.operands[0], "shared");
+  const uint64_t from = c.machine.address(c.thread, c.i.operands[1], "global");
+  uint8_t* const destination = c.machine.bytes_at(c.thread, "shared", to, bytes);
+  std::memset(destination, 0, bytes);
+  if (wanted == 0) return;
+  std::memcpy(destination, c.machine.bytes_at(c.thread, "global", from, bytes), wanted);
 }
 
 }  // namespace
@@ -644,6 +661,7 @@ bool execute_scalar(Machine& machine, Thread& thread, const Instruction& i) {
                                                            {"cvta", convert_address},
                                                            {"isspacep", is_in_space},
                                                            {"atom", atomic},
+                                                           {"cp", copy_asynchronously},
                                                            {"red", atomic},
                                                            {"membar", [](const Context&) {}},
                                                            {"fence", [](const Context&) {}}};
