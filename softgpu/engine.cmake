@@ -67,7 +67,8 @@ farcall_library(softgpu_engine
     decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp decode/wmma.cpp
-    exec/block.cpp exec/buffer.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp exec/grid.cpp exec/memory.cpp
+    exec/block.cpp exec/buffer.cpp exec/check.cpp exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
+    exec/grid.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
@@ -101,6 +102,7 @@ if(BUILD_TESTING)
   farcall_test(softgpu_ptx_test
     SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
+  farcall_test(softgpu_check_test SOURCES exec/check_test.cpp DEPS farcall_softgpu_engine)
   farcall_ptx(async_80 testdata/async.cu -arch=compute_80)
   farcall_ptx(async_90 testdata/async.cu -arch=compute_90)
   farcall_test(softgpu_async_test

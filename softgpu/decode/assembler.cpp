@@ -416,6 +416,7 @@ bool Assembler::address(Op& op, const ptx::Operand& operand, std::string_view sp
   }
   auto use = [&](AddressKind kind) { op.flags = static_cast<u8>(kind); };
   op.imm = operand.value;
+  op.access.bytes = static_cast<u16>(bytes);
   if (operand.kind != Kind::kAddress || !operand.elements.empty()) {
     invalid("expected an address");
     return true;

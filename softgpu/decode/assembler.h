@@ -59,8 +59,9 @@ class Assembler {
   // A register, its negation, or an integer constant.
   u16 predicate_source(const ptx::Operand& operand, bool* negated);
   s64 immediate(const ptx::Operand& operand);
-  // The address of a memory operand: sets a, imm and flags (AddressKind). False: a kernel parameter
-  // by its name, so there is no register (kParam).
+  // The address of a memory operand: sets a, imm, flags (AddressKind) and access.bytes; what kind
+  // of access it is, the caller says in op.access.kind. False: a kernel parameter by its name, so
+  // there is no register (kParam).
   bool address(Op& op, const ptx::Operand& operand, std::string_view space, u64 bytes);
   // A state space among the modifiers, "shared::cluster" being one of its own; "generic" if there
   // is none.

@@ -29,6 +29,7 @@ void decode_atom(Assembler& a, bool is_reduction) {
   if (!is_reduction && a.operand(0).kind != ptx::Operand::Kind::kSink)
     op.d = a.destination(a.operand(0), type);
   a.address(op, a.operand(first), space, type.bytes());
+  op.access.kind = Access::kAtomic;
   op.b = a.source(a.operand(first + 1), type);
   if (compare) op.c = a.source(a.operand(first + 2), type);
   a.decoder().kernel().may_wait = true;

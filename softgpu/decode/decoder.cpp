@@ -16,9 +16,6 @@ namespace {
 
 // Frames begin on this boundary, so variables can be aligned to it.
 constexpr u32 kFrameAlignment = 128;
-// Local memory per thread of kernels that recurse: nobody knows how deep. Untouched pages cost
-// nothing.
-constexpr u32 kRecursiveStackBytes = 256 << 10;
 constexpr u64 kStackBytesMax = 16u << 20;
 constexpr u64 kSharedBytesMax = 1u << 20;  // more than any device has
 
@@ -180,7 +177,10 @@ void Decoder::lay_out_shared(const ptx::Variable& variable, u32* offset) {
                  fmt::format("line {}: shared variables need {} bytes", variable.line, end)});
   }
   *offset = static_cast<u32>(at);
-  kernel_.shared_bytes = static_cast<u32>(end);
+  kernel_.shared_variables.push_back(
+      {std::string(variable.name), *offset, static_cast<u32>(variable.bytes())});
+  red_zones_bytes_ += program_.red_zone_bytes();
+  kernel_.shared_bytes = static_cast<u32>(end) + program_.red_zone_bytes();
 }
 
 bool Decoder::scan(u32 place) {
@@ -290,7 +290,8 @@ bool Decoder::find_recursion() {
                           variable.alignment)});
         return false;
       }
-      bytes = round_up(bytes, std::max(variable.alignment, 8u)) + variable.bytes();
+      bytes = round_up(bytes, std::max(variable.alignment, 8u)) + variable.bytes() +
+              program_.red_zone_bytes();
       if (bytes > kStackBytesMax) {
         fail({LoadError::Kind::kUnsupported, variable.line,
               fmt::format("line {}: local variables need {} bytes", variable.line, bytes)});
@@ -310,14 +311,16 @@ bool Decoder::find_recursion() {
     state[place] = 2;
     return depth[place] = std::min(kStackBytesMax, kernel_.functions[place].frame_bytes + deepest);
   };
-  const u64 stack = measure(measure, 0) + (recursive_ ? kRecursiveStackBytes : 0);
-  kernel_.stack_bytes = static_cast<u32>(stack);
+  kernel_.stack_bytes = static_cast<u32>(measure(measure, 0));
+  kernel_.recursive = recursive_;
   return true;
 }
 
 bool Decoder::lay_out_function(FunctionContext& context) {
   DecodedFunction& decoded = kernel_.functions[context.index];
   const ptx::Function& function = *context.source;
+  decoded.source = &function;
+  decoded.module = &program_.module(context.module);
   const bool is_kernel = context.index == 0;
   decoded.name = std::string(function.name);
   decoded.first_predicate = static_cast<u16>(predicate_count_);
@@ -378,7 +381,9 @@ bool Decoder::lay_out_function(FunctionContext& context) {
     }
     offset = round_up(offset, std::max(variable.alignment, 8u));
     context.local_offsets.push_back(static_cast<u32>(offset));
-    offset += variable.bytes();
+    decoded.local_variables.push_back(
+        {std::string(variable.name), static_cast<u32>(offset), static_cast<u32>(variable.bytes())});
+    offset += variable.bytes() + program_.red_zone_bytes();
   }
   return !failed_;
 }
@@ -418,6 +423,7 @@ bool Decoder::translate(FunctionContext& context) {
 bool Decoder::run() {
   const LinkedFunction& entry = program_.functions()[entry_];
   fill_signature(*entry.function, program_.module(entry.module), kernel_.info);
+  kernel_.program = &program_;
   if (!gather()) return false;
 
   std::vector<FunctionContext> contexts(reached_.size());
@@ -469,7 +475,7 @@ bool Decoder::run() {
 
 void Decoder::fill_info(KernelInfo& info) const {
   const ptx::Function& function = *program_.functions()[entry_].function;
-  info.static_shared_bytes = kernel_.shared_bytes;
+  info.static_shared_bytes = kernel_.shared_bytes - red_zones_bytes_;
   info.local_bytes = recursive_ ? kernel_.functions[0].frame_bytes : kernel_.stack_bytes;
   info.constant_bytes = static_cast<u32>(program_.constant_bytes());
   info.registers = estimate_registers(function);

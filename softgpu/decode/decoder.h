@@ -94,6 +94,7 @@ class Decoder {
   bool recursive_ = false;
   std::vector<bool> makes_indirect_calls_;
   u32 shared_alignment_ = 16;
+  u32 red_zones_bytes_ = 0;  // part of the kernel's shared memory
 
   u32 register_bytes_ = 0;
   u32 predicate_count_ = 1;

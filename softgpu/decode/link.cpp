@@ -29,15 +29,18 @@ LoadError invalid(int line, std::string message) {
 }  // namespace
 
 std::unique_ptr<LinkedProgram> LinkedProgram::link(std::span<const std::string_view> texts,
-                                                   AddressSpace& memory, LoadError* error) {
-  std::unique_ptr<LinkedProgram> program(new LinkedProgram(memory));
+                                                   AddressSpace& memory, LoadError* error,
+                                                   u32 red_zone_bytes) {
+  std::unique_ptr<LinkedProgram> program(new LinkedProgram(memory, red_zone_bytes));
   const bool ok = program->parse(texts, error) && program->collect(error) &&
                   program->allocate(error) && program->initialize(error);
   return ok ? std::move(program) : nullptr;
 }
 
 LinkedProgram::~LinkedProgram() {
-  for (void* allocation : allocations_) memory_.deallocate(allocation);
+  for (const Allocation& allocation : allocations_) {
+    memory_.deallocate(reinterpret_cast<void*>(allocation.address));
+  }
 }
 
 bool LinkedProgram::parse(std::span<const std::string_view> texts, LoadError* error) {
@@ -135,7 +138,7 @@ bool LinkedProgram::allocate(LoadError* error) {
       alignment = std::max(alignment, unit);
       bytes = (bytes + unit - 1) / unit * unit;
       linked.address = bytes;  // an offset until there is memory
-      bytes += std::max<u64>(variable.bytes(), 1);
+      bytes += std::max<u64>(variable.bytes(), 1) + red_zone_bytes_;
       if (bytes > kProgramBytesMax) {
         *error = {LoadError::Kind::kOutOfMemory, variable.line,
                   fmt::format("variables need more than {} bytes", bytes)};
@@ -149,7 +152,7 @@ bool LinkedProgram::allocate(LoadError* error) {
                 fmt::format("no device memory for {} bytes of variables", bytes)};
       return false;
     }
-    allocations_.push_back(memory);
+    allocations_.push_back({reinterpret_cast<u64>(memory), bytes});
     std::memset(memory, 0, bytes);
     for (LinkedVariable& linked : variables_) {
       if (stored(*linked.variable) && (linked.variable->space == "const") == constant) {
@@ -158,7 +161,29 @@ bool LinkedProgram::allocate(LoadError* error) {
     }
     if (constant) constant_bytes_ = bytes;
   }
+  for (u32 i = 0; i < variables_.size(); ++i) {
+    if (variables_[i].address != 0) by_address_.push_back(i);
+  }
+  std::sort(by_address_.begin(), by_address_.end(), [this](u32 left, u32 right) {
+    return variables_[left].address < variables_[right].address;
+  });
   return true;
+}
+
+bool LinkedProgram::among_variables(u64 address) const {
+  return std::any_of(allocations_.begin(), allocations_.end(), [&](const Allocation& allocation) {
+    return address - allocation.address < allocation.bytes;
+  });
+}
+
+const LinkedVariable* LinkedProgram::variable_at(u64 address, u64 bytes) const {
+  const auto after =
+      std::upper_bound(by_address_.begin(), by_address_.end(), address,
+                       [this](u64 at, u32 index) { return at < variables_[index].address; });
+  if (after == by_address_.begin()) return nullptr;
+  const LinkedVariable& linked = variables_[*std::prev(after)];
+  const u64 offset = address - linked.address, size = linked.variable->bytes();
+  return offset <= size && bytes <= size - offset ? &linked : nullptr;
 }
 
 bool LinkedProgram::initialize(LoadError* error) {

@@ -34,7 +34,8 @@ class LinkedProgram {
  public:
   // nullptr on failure, with *error written. `memory` outlives the program.
   static std::unique_ptr<LinkedProgram> link(std::span<const std::string_view> texts,
-                                             AddressSpace& memory, LoadError* error);
+                                             AddressSpace& memory, LoadError* error,
+                                             u32 red_zone_bytes = 0);
   ~LinkedProgram();
   LinkedProgram(const LinkedProgram&) = delete;
   LinkedProgram& operator=(const LinkedProgram&) = delete;
@@ -53,6 +54,12 @@ class LinkedProgram {
   const std::vector<LinkedVariable>& variables() const { return variables_; }
   const ptx::Module& module(size_t index) const { return *modules_[index]; }
   u64 constant_bytes() const { return constant_bytes_; }
+  // Bytes that nobody may touch behind each variable, those of kernels included: for memcheck.
+  u32 red_zone_bytes() const { return red_zone_bytes_; }
+  // Whether the bytes lie among the variables of the program at all, and in which; nullptr: in
+  // none.
+  bool among_variables(u64 address) const;
+  const LinkedVariable* variable_at(u64 address, u64 bytes) const;
 
   static u64 function_address(u32 index) { return kFunctionAddressBase + index; }
 
@@ -63,7 +70,8 @@ class LinkedProgram {
     std::unordered_map<std::string_view, std::string_view> aliases;
   };
 
-  explicit LinkedProgram(AddressSpace& memory) : memory_(memory) {}
+  LinkedProgram(AddressSpace& memory, u32 red_zone_bytes)
+      : memory_(memory), red_zone_bytes_(red_zone_bytes) {}
   bool parse(std::span<const std::string_view> texts, LoadError* error);
   bool collect(LoadError* error);
   bool allocate(LoadError* error);
@@ -72,13 +80,18 @@ class LinkedProgram {
                        LoadError* error);
 
   AddressSpace& memory_;
+  const u32 red_zone_bytes_;
   std::vector<std::unique_ptr<ptx::Module>> modules_;
   std::vector<ModuleNames> names_;
   Names global_variables_, global_functions_;  // visible across modules
   Names host_variables_, kernels_;
   std::vector<LinkedVariable> variables_;
   std::vector<LinkedFunction> functions_;
-  std::vector<void*> allocations_;
+  struct Allocation {
+    u64 address, bytes;
+  };
+  std::vector<Allocation> allocations_;
+  std::vector<u32> by_address_;  // indices of variables with an address, sorted by it
   u64 constant_bytes_ = 0;
 };
 

@@ -54,6 +54,7 @@ void decode_matrix_move(Assembler& a, bool is_load) {
   op.handler = handlers().matrix_move(shape->move);
   op.ps = shape->bits;
   a.address(op, a.operand(is_load ? 1 : 0), space, 16);
+  op.access.kind = is_load ? Access::kRead : Access::kWrite;
   const ptx::Operand& values = a.operand(is_load ? 0 : 1);
   op.count = static_cast<u8>(kCounts[count]);
   const auto registers = static_cast<size_t>(kCounts[count] * shape->registers);

@@ -15,15 +15,18 @@ unsigned vector_count(Assembler& a) {
 }
 
 // Accesses that other threads watch. Their scope does not matter: the host's memory is coherent.
-bool accept_strong(Assembler& a) {
-  const bool strong = a.accept_one_of({"volatile", "relaxed", "acquire", "release"}) >= 0;
+// *is_volatile: by the rules of races it is an ordinary access.
+bool accept_strong(Assembler& a, bool* is_volatile) {
+  *is_volatile = a.accept("volatile");
+  const bool strong = *is_volatile || a.accept_one_of({"relaxed", "acquire", "release"}) >= 0;
   a.skip({"cta", "cluster", "gpu", "sys", "mmio"});
   return strong;
 }
 
 void decode_load_store(Assembler& a, bool is_load) {
   a.accept("weak");
-  const bool strong = accept_strong(a);
+  bool is_volatile = false;
+  const bool strong = accept_strong(a, &is_volatile);
   const std::string_view space = a.space();
   a.skip_cache_hints();
   if (a.accept("unified")) return a.unsupported("");
@@ -44,6 +47,10 @@ void decode_load_store(Assembler& a, bool is_load) {
   if (!is_load && kind == AddressKind::kParam) return a.invalid("a store to a kernel's parameter");
   if (!is_load && space == "const") return a.invalid("a store to constant memory");
 
+  if (strong && !is_volatile)
+    op.access.kind = is_load ? Access::kStrongRead : Access::kStrongWrite;
+  else
+    op.access.kind = is_load ? Access::kRead : Access::kWrite;
   op.count = static_cast<u8>(elements);
   unsigned bits = type.total_bits() == 64 ? 64 : 32;
   if (elements == 1) {
@@ -89,6 +96,7 @@ void decode_load_store(Assembler& a, bool is_load) {
                          : handlers().store_vector(type, kind, bits);
   }
   if (op.handler == nullptr) return a.unsupported("");
+  if (!is_load) op.access.register_bits = static_cast<u8>(bits);
   a.emit(op);
 }
 

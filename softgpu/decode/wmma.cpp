@@ -145,6 +145,7 @@ void decode_move(Assembler& a, bool is_load) {
   Op op;
   op.handler = is_load ? handlers().wmma_load : handlers().wmma_store;
   a.address(op, a.operand(is_load ? 1 : 0), space, 1);
+  op.access = {is_load ? Access::kRead : Access::kWrite, 0, 0};  // rows of the matrix
   plan.stride = a.operand_count() == 3 ? a.source32(a.operand(2)) : kNoSlot;
   std::vector<u32> list = list_with(plan);
   add_registers(a, a.operand(is_load ? 0 : 1), plan.registers, plan.register_bits, is_load, list);

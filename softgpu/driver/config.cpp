@@ -75,6 +75,36 @@ void set(T* target, const char* name, const char* text, std::optional<U> value) 
   }
 }
 
+std::optional<double> parse_seconds(std::string_view text) {
+  double value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0)) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+// "memcheck,racecheck". A checker that is asked for and does not run would be worse than none, so
+// what is not known is an error in the log.
+void read_check(std::string_view text, Config* config) {
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (word == "memcheck") {
+      config->check.memory = true;
+    } else if (word == "racecheck") {
+      config->check.races = true;
+    } else if (word == "initcheck") {
+      config->check.initialized = true;
+    } else if (word == "leakcheck") {
+      config->check.memory = config->check_leaks = true;
+    } else if (!word.empty()) {
+      log::error("FARCALL_SOFTGPU_CHECK: '{}' is none of memcheck, leakcheck, racecheck, initcheck",
+                 word);
+    }
+  }
+}
+
 template <class T>
 std::optional<T> within(std::optional<T> value, T low, T high) {
   return value && *value >= low && *value <= high ? value : std::nullopt;
@@ -110,6 +140,14 @@ Config read_config(const char* (*get)(const char* name)) {
     const char* text = get(name);
     return text != nullptr && std::string_view(text) == "1";
   };
+  if (const char* text = get("FARCALL_SOFTGPU_CHECK")) read_check(text, &config);
+  if (const char* text = get("FARCALL_SOFTGPU_CHECK_EXIT")) {
+    set(&config.check_exit, "FARCALL_SOFTGPU_CHECK_EXIT", text,
+        within<size_t>(parse_number(text), 0, 255));
+  }
+  if (const char* text = get("FARCALL_SOFTGPU_TIMEOUT")) {
+    set(&config.timeout_s, "FARCALL_SOFTGPU_TIMEOUT", text, parse_seconds(text));
+  }
   config.null_kernels = enabled("FARCALL_SOFTGPU_NULL_KERNELS");
   config.launch_blocking = enabled("CUDA_LAUNCH_BLOCKING");
   return config;

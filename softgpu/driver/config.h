@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "softgpu/exec/engine.h"
+
 namespace farcall::softgpu {
 
 // What a library is told instead of `sm`; library_views.h says why.
@@ -25,6 +27,12 @@ struct Config {
   unsigned workers = 0;       // FARCALL_SOFTGPU_WORKERS: threads that run blocks; 0: one per core
   bool null_kernels = false;  // FARCALL_SOFTGPU_NULL_KERNELS=1: kernels do nothing, for benchmarks
   bool launch_blocking = false;  // CUDA_LAUNCH_BLOCKING=1
+  // FARCALL_SOFTGPU_CHECK: memcheck, leakcheck, racecheck, initcheck, separated by commas.
+  CheckTools check;
+  bool check_leaks = false;
+  double timeout_s = 0;  // FARCALL_SOFTGPU_TIMEOUT: seconds a kernel may run; 0: for ever
+  int check_exit =
+      0;  // FARCALL_SOFTGPU_CHECK_EXIT: the process's exit status if anything was found
 };
 
 // A value that makes no sense is logged and replaced by the default.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
+#include <thread>
 
 #include "base/log.h"
 #include "driverabi/error_names.h"
@@ -13,6 +15,7 @@
 #include "softgpu/driver/graph.h"
 #include "softgpu/driver/module.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/exec/device_heap.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -36,6 +39,8 @@ Context::Context(Device& device, bool primary, unsigned context_flags)
   legacy_.handle = CU_STREAM_LEGACY;
 }
 
+Context::~Context() = default;
+
 ContextRef Context::create(Device& device, bool primary, unsigned context_flags) {
   ContextRef context(new Context(device, primary, context_flags));
   context->handle_ = device.driver().contexts.insert(context);
@@ -54,6 +59,9 @@ void Context::activate() {
   limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = kL2FetchGranularity;
   cache_config = CU_FUNC_CACHE_PREFER_NONE;
   failure_ = CUDA_SUCCESS;
+  stop_ = false;
+  heap_ = std::make_unique<DeviceHeap>(device_.memory, kHeapBytes);
+  device_.output.set_limit(kPrintfBytes);
   active_.store(true, std::memory_order_release);
 }
 
@@ -74,10 +82,39 @@ CUresult Context::release() {
   return CUDA_SUCCESS;
 }
 
+void Context::end_work() {
+  // A program that ends its context without having waited may still expect what its last kernels
+  // print; one that never ends must not hold it up.
+  constexpr auto kGrace = std::chrono::milliseconds(50);
+  constexpr auto kPoll = std::chrono::microseconds(200);
+  const auto stop_at = std::chrono::steady_clock::now() + kGrace;
+  for (const OperationRef& tail : all_tails()) {
+    while (!tail->done()) {
+      if (std::chrono::steady_clock::now() >= stop_at) {
+        log::debug("context {} ends while its work still runs", id_);
+        CUresult none = CUDA_SUCCESS;
+        failure_.compare_exchange_strong(none, CUDA_ERROR_CONTEXT_IS_DESTROYED);
+        stop_ = true;
+        return;
+      }
+      std::this_thread::sleep_for(kPoll);
+    }
+  }
+}
+
+CUresult Context::set_heap_bytes(size_t bytes) {
+  if (heap_->used()) return CUDA_ERROR_INVALID_VALUE;
+  std::lock_guard lock(lifecycle_mutex_);
+  heap_ = std::make_unique<DeviceHeap>(device_.memory, bytes);
+  limits[CU_LIMIT_MALLOC_HEAP_SIZE] = bytes;
+  return CUDA_SUCCESS;
+}
+
 void Context::shut_down() {
   // When the program ends, its work ends with it, as on a GPU; what kernels printed since the last
   // wait is lost.
   if (!active() || device_.driver().exiting()) return;
+  end_work();
   const CUresult ended_with = synchronize();
   log::debug("context {} ends: {}", id_, static_cast<int>(ended_with));
   // Destructors of context-local storage may still make calls.
@@ -88,6 +125,7 @@ void Context::shut_down() {
   // From here on no call of the program gets into this context; what was already on its way has
   // finished or holds references of its own.
   for (const OperationRef& tail : all_tails()) tail->wait();
+  if (device_.driver().config.check_leaks) device_.driver().check_report.add_leaks(this);
   remove_objects();
 }
 
@@ -120,6 +158,7 @@ void Context::remove_objects() {
     orphans_.clear();
     legacy_.tail = nullptr;
   }
+  heap_.reset();
   for (const Region& region : all.memory_map.of_context(this)) {
     switch (region.kind) {
       case Region::Kind::kVariable:  // freed with their module, which a graph may still hold

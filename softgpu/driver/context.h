@@ -22,11 +22,13 @@
 namespace farcall::softgpu {
 
 struct NodeContent;
+class DeviceHeap;
 
 class Context : public std::enable_shared_from_this<Context> {
  public:
   // Makes its handle; not active yet if it is a primary one.
   static ContextRef create(Device& device, bool primary, unsigned flags);
+  ~Context();
 
   Device& device() const { return device_; }
   CUcontext handle() const { return handle_; }
@@ -44,9 +46,14 @@ class Context : public std::enable_shared_from_this<Context> {
   CUresult retain();
   CUresult release();
   int retained() const { return retained_.load(); }
-  // Waits for the work there is, then frees whatever belongs to the context. It may become active
-  // again only if it is a primary one.
+  // Ends the work there is: what is nearly done may finish, kernels that go on are stopped. Then
+  // frees whatever belongs to the context. It may become active again only if it is a primary one.
   void shut_down();
+  const std::atomic<bool>& stopped() const { return stop_; }  // kernels shall end
+
+  // Of malloc() in kernels. INVALID_VALUE: too late, one has called it.
+  DeviceHeap& heap() { return *heap_; }
+  CUresult set_heap_bytes(size_t bytes);
 
   // Faults: the first one counts and is logged.
   CUresult failure() const { return failure_.load(std::memory_order_acquire); }
@@ -90,6 +97,7 @@ class Context : public std::enable_shared_from_this<Context> {
  private:
   Context(Device& device, bool primary, unsigned flags);
   void activate();
+  void end_work();
   std::vector<OperationRef> predecessors(const Stream& stream);  // order_mutex_ is held
   void add_stream(const StreamRef& stream);                      // order_mutex_ is held
   std::vector<OperationRef> all_tails();
@@ -102,7 +110,9 @@ class Context : public std::enable_shared_from_this<Context> {
   std::atomic<bool> active_ = false;
   std::atomic<int> retained_ = 0;
   std::atomic<CUresult> failure_ = CUDA_SUCCESS;
-  std::mutex lifecycle_mutex_;  // retain, release, shut_down
+  std::atomic<bool> stop_ = false;
+  std::unique_ptr<DeviceHeap> heap_;  // while active
+  std::mutex lifecycle_mutex_;        // retain, release, shut_down
 
   std::mutex order_mutex_;  // guards the streams' tails and what follows
   Stream legacy_;

@@ -214,9 +214,13 @@ CUresult api::cuCtxSetLimit(CUlimit limit, size_t value) {
   ContextRef context;
   if (CUresult error = current_context(&context)) return error;
   switch (limit) {
-    case CU_LIMIT_STACK_SIZE:
-    case CU_LIMIT_PRINTF_FIFO_SIZE:
     case CU_LIMIT_MALLOC_HEAP_SIZE:
+      return context->set_heap_bytes(value);
+    case CU_LIMIT_PRINTF_FIFO_SIZE:
+      context->device().output.set_limit(value);
+      context->limits[limit] = value;
+      return CUDA_SUCCESS;
+    case CU_LIMIT_STACK_SIZE:
     case CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH:
     case CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT:
     case CU_LIMIT_MAX_L2_FETCH_GRANULARITY:

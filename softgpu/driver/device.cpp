@@ -31,7 +31,9 @@ Device::Device(Driver& of, int number)
       limits(limits_of(of.config.sm)),
       uuid(uuid_of(number)),
       memory(of.memory_map, number, of.config.memory_bytes),
-      driver_(of) {}
+      driver_(of) {
+  if (UnwrittenBytes* const unwritten = of.unwritten()) memory.track_unwritten(*unwritten);
+}
 
 Engine& Device::engine() {
   std::lock_guard lock(mutex_);
@@ -42,6 +44,10 @@ Engine& Device::engine() {
     options.output = [this](std::string_view text, bool is_stderr) {
       output.append(text, is_stderr);
     };
+    options.check = driver_.config.check;
+    if (options.check.any()) {
+      options.report = [this](const Finding& finding) { driver_.check_report.add(finding); };
+    }
     engine_ = Engine::create(memory, std::move(options));
   }
   return *engine_;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "softgpu/exec/unwritten.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -119,6 +120,10 @@ uint64_t DeviceMemory::allocate_region(size_t bytes, Region region, size_t align
   const bool inserted = map_.insert(region);
   assert(inserted && "the window's addresses are only handed out here");
   (void)inserted;
+  // Others are written by the program, the linker, or through textures and surfaces.
+  const bool tracked = region.kind == Region::Kind::kDevice || region.kind == Region::Kind::kPool ||
+                       region.kind == Region::Kind::kGraph;
+  if (unwritten_ != nullptr && tracked) unwritten_->set_unwritten(base, bytes);
   return base;
 }
 
@@ -127,7 +132,8 @@ bool DeviceMemory::free_region(uint64_t base) {
   auto found = blocks_.find(base);
   if (found == blocks_.end()) return false;
   const Block block = found->second;
-  map_.remove(base);
+  const std::optional<Region> region = map_.remove(base);
+  if (unwritten_ != nullptr && region) unwritten_->set_written(base, region->bytes);
   if (block.dense) {
     dense_.give(block.start, block.bytes);
   } else {
@@ -249,6 +255,14 @@ bool DeviceMemory::charge(size_t bytes) {
 void DeviceMemory::uncharge(size_t bytes) {
   std::lock_guard lock(mutex_);
   used_ -= bytes;
+}
+
+void DeviceMemory::track_unwritten(UnwrittenBytes& bytes) {
+  if (capacity_ == 0) return;
+  if (bytes.add_window(window_base_, window_bytes_))
+    unwritten_ = &bytes;
+  else
+    log::error("initcheck: no addresses left to keep track of device {}", device_);
 }
 
 size_t DeviceMemory::used() const {

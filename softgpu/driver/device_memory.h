@@ -69,6 +69,13 @@ class DeviceMemory final : public AddressSpace {
   bool host_visible(uint64_t address, size_t bytes) const override;
   void* allocate(size_t bytes, size_t alignment) override;
   void deallocate(void* address) override;
+  bool allocated(uint64_t address, size_t bytes) const override {
+    return map_.kernel_visible(device_, address, bytes);
+  }
+  std::string describe(uint64_t address) const override { return map_.describe(device_, address); }
+  UnwrittenBytes* unwritten() override { return unwritten_; }
+  // From now on it is kept track of what was written; before the first allocation.
+  void track_unwritten(UnwrittenBytes& bytes);
 
   // While one lives, variables that the engine allocates on this thread are the context's.
   class VariablesOf {
@@ -95,6 +102,7 @@ class DeviceMemory final : public AddressSpace {
   size_t capacity_;
   uint64_t window_base_ = 0, window_bytes_ = 0;
 
+  UnwrittenBytes* unwritten_ = nullptr;
   mutable std::mutex mutex_;  // guards what follows
   size_t used_ = 0;
   std::map<uint64_t, Block> blocks_;  // by base

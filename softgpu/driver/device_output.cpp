@@ -3,13 +3,6 @@
 #include <cstdio>
 
 namespace farcall::softgpu {
-namespace {
-
-// NVIDIA's driver drops the oldest lines beyond its buffer (1 MiB by default); this one writes them
-// at once.
-constexpr size_t kBufferedMax = size_t{1} << 20;
-
-}  // namespace
 
 void DeviceOutput::append(std::string_view text, bool is_stderr) {
   bool full;
@@ -20,7 +13,7 @@ void DeviceOutput::append(std::string_view text, bool is_stderr) {
     }
     pieces_.back().text += text;
     bytes_ += text.size();
-    full = bytes_ > kBufferedMax;
+    full = bytes_ > buffered_max_;
   }
   if (full) flush();
 }

@@ -3,6 +3,7 @@
 // through C's stdout, like those.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ class DeviceOutput {
  public:
   void append(std::string_view text, bool is_stderr);
   void flush();
+  // CUDA's limit of the buffer. Where NVIDIA's driver drops the oldest lines beyond it, this one
+  // writes them at once.
+  void set_limit(size_t bytes) { buffered_max_ = bytes; }
 
  private:
   struct Piece {
@@ -24,6 +28,7 @@ class DeviceOutput {
   std::mutex mutex_;
   std::vector<Piece> pieces_;  // guarded by mutex_
   size_t bytes_ = 0;           // guarded by mutex_
+  std::atomic<size_t> buffered_max_ = size_t{1} << 20;
 };
 
 }  // namespace farcall::softgpu

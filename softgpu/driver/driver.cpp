@@ -1,6 +1,7 @@
 #include "softgpu/driver/driver.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cassert>
 #include <cstdlib>
@@ -31,7 +32,7 @@ void in_forked_child() {
 }  // namespace
 
 Driver::Driver(Config from_environment)
-    : config(std::move(from_environment)), virtual_memory(*new VirtualMemory) {}
+    : config(std::move(from_environment)), process(getpid()), virtual_memory(*new VirtualMemory) {}
 
 Driver* Driver::get() { return the_driver.load(std::memory_order_acquire); }
 

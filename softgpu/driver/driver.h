@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "softgpu/driver/api.h"
+#include "softgpu/driver/check_report.h"
 #include "softgpu/driver/config.h"
 #include "softgpu/driver/handles.h"
 #include "softgpu/driver/memory_map.h"
 #include "softgpu/driver/scheduler.h"
+#include "softgpu/exec/unwritten.h"
 
 namespace farcall::softgpu {
 
@@ -48,11 +50,14 @@ class Driver {
   static CUresult initialise();  // cuInit; again: nothing happens
 
   const Config config;
+  const int process;  // that called cuInit()
   MemoryMap memory_map;
   Scheduler scheduler;
   // Held shared by whatever writes device memory, and alone by who moves memory to other pages.
   std::shared_mutex memory_moves;
   VirtualMemory& virtual_memory;
+  CheckReport check_report;
+  UnwrittenBytes* unwritten() { return config.check.initialized ? &unwritten_ : nullptr; }
 
   HandleTable<Context, CUcontext, HandleKind::kContext> contexts;
   HandleTable<Stream, CUstream, HandleKind::kStream> streams;
@@ -89,6 +94,7 @@ class Driver {
  private:
   explicit Driver(Config from_environment);
 
+  UnwrittenBytes unwritten_;
   std::vector<Device*> devices_;
   std::atomic<uint64_t> ids_ = 0;
   std::atomic<bool> exiting_ = false;

@@ -1,5 +1,7 @@
 #include "softgpu/driver/memory_map.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <mutex>
@@ -24,6 +26,12 @@ std::optional<Region> MemoryMap::remove(uint64_t base) {
   Region region = found->second;
   regions_.erase(found);
   ++changes_;
+  if (freed_.size() < kFreedMax) {
+    freed_.push_back(region);
+  } else {
+    freed_[freed_next_] = region;
+  }
+  freed_next_ = (freed_next_ + 1) % kFreedMax;
   return region;
 }
 
@@ -71,6 +79,13 @@ bool MemoryMap::mapped(uint64_t address, size_t bytes, bool write) const {
   return false;
 }
 
+std::vector<Region> MemoryMap::all() const {
+  std::shared_lock lock(mutex_);
+  std::vector<Region> found;
+  for (const auto& [base, region] : regions_) found.push_back(region);
+  return found;
+}
+
 bool MemoryMap::allows(int device, const Region& region) const {
   if (region.kind == Region::Kind::kArray) return false;
   if (region.kind == Region::Kind::kMapped) {
@@ -107,6 +122,70 @@ bool MemoryMap::kernel_visible(int device, uint64_t address, size_t bytes) const
   }
   last = {changes, region.base, region.end(), device};
   return true;
+}
+
+namespace {
+
+// "a 1024-byte allocation at 0x..."
+std::string name_of(const Region& region) {
+  const char* kind = "allocation";
+  switch (region.kind) {
+    case Region::Kind::kVariable:
+      kind = "block of module variables";
+      break;
+    case Region::Kind::kArray:
+      kind = "array";
+      break;
+    case Region::Kind::kManaged:
+      kind = "managed allocation";
+      break;
+    case Region::Kind::kHost:
+      kind = "pinned host allocation";
+      break;
+    case Region::Kind::kRegistered:
+      kind = "registered range of host memory";
+      break;
+    default:
+      break;
+  }
+  return fmt::format("a {}-byte {} at {:#x}", region.bytes, kind, region.base);
+}
+
+}  // namespace
+
+std::string MemoryMap::describe(int device, uint64_t address) const {
+  constexpr uint64_t kNullEnd = 1 << 16;
+  constexpr uint64_t kNear = uint64_t{1} << 20;  // farther away nobody meant that allocation
+  if (address == 0) return "a null pointer";
+  if (address < kNullEnd) return fmt::format("{} bytes from a null pointer", address);
+  std::shared_lock lock(mutex_);
+  const auto after = regions_.upper_bound(address);
+  const Region* below = after == regions_.begin() ? nullptr : &std::prev(after)->second;
+  if (below != nullptr && address < below->end()) {
+    const uint64_t offset = address - below->base;
+    if (below->kind == Region::Kind::kArray) {
+      return fmt::format("inside {}, which only textures and surfaces may name", name_of(*below));
+    }
+    if (!allows(device, *below)) {
+      return fmt::format("byte {} of {} of device {}, to which device {} has no access", offset,
+                         name_of(*below), below->device, device);
+    }
+    return fmt::format("byte {} of {}", offset, name_of(*below));
+  }
+  for (size_t i = freed_.size(); i-- > 0;) {  // the youngest first
+    const Region& region = freed_[(freed_next_ + i) % freed_.size()];
+    if (address - region.base < region.bytes) {
+      return fmt::format("byte {} of {}, which was freed", address - region.base, name_of(region));
+    }
+  }
+  const uint64_t past = below == nullptr ? kNear : address - below->end();
+  const uint64_t before = after == regions_.end() ? kNear : after->first - address;
+  if (past < kNear && past <= before) {
+    return fmt::format("{} bytes past the end of {}", past, name_of(*below));
+  }
+  if (before < kNear) return fmt::format("{} bytes before {}", before, name_of(after->second));
+  return "near no allocation; of the host's memory, kernels may use what is pinned, registered or "
+         "managed";
 }
 
 void MemoryMap::enable_peer(int device, int peer, bool enabled) {

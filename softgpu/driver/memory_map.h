@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <string>
 #include <vector>
 
 namespace farcall::softgpu {
@@ -69,18 +70,27 @@ class MemoryMap {
   // Is all of the range mapped memory that some device may write, or at least read? It may consist
   // of several regions without gaps.
   bool mapped(uint64_t address, size_t bytes, bool write) const;
+  std::vector<Region> all() const;
 
   // May kernels of the device read and write there? For the engine's inner loop: the last answer is
   // kept per thread until the map changes.
   bool kernel_visible(int device, uint64_t address, size_t bytes) const;
   void enable_peer(int device, int peer, bool enabled);
 
+  // What lies at an address or near it, as seen by kernels of a device: "4 bytes past the end of a
+  // 1024-byte allocation at 0x...".
+  std::string describe(int device, uint64_t address) const;
+
  private:
   bool allows(int device, const Region& region) const;
 
   mutable std::shared_mutex mutex_;
   std::map<uint64_t, Region> regions_;  // guarded by mutex_
-  uint64_t next_id_ = 1;                // guarded by mutex_
+  // What was freed lately, for messages only; the oldest is overwritten.
+  static constexpr size_t kFreedMax = 1024;
+  std::vector<Region> freed_;  // guarded by mutex_
+  size_t freed_next_ = 0;      // guarded by mutex_
+  uint64_t next_id_ = 1;       // guarded by mutex_
   std::map<std::pair<int, int>, int>
       peers_;  // guarded by mutex_: how many contexts of a device may see the other
   std::atomic<uint64_t> changes_ = 1;

@@ -93,9 +93,7 @@ class DriverTest : public testing::Test {
 class Held {
  public:
   Held(CUfunction hold, CUstream stream) {
-    EXPECT_EQ(cuMemHostAlloc(reinterpret_cast<void**>(&words_), 2 * sizeof(uint32_t), 0),
-              CUDA_SUCCESS);
-    words_[0] = words_[1] = 0;
+    EXPECT_EQ(cuMemHostRegister(words_, 2 * sizeof(uint32_t), 0), CUDA_SUCCESS);
     uint32_t* started = words_;
     uint32_t* go = words_ + 1;
     void* params[] = {&started, &go};
@@ -111,8 +109,9 @@ class Held {
   }
 
  private:
-  std::atomic<bool> released_ = false;  // then the words may be gone
-  uint32_t* words_ = nullptr;           // freed with the context
+  std::atomic<bool> released_ = false;
+  // Never freed: the context may end before the release.
+  uint32_t* const words_ = new uint32_t[2]();
 };
 
 }  // namespace farcall::softgpu

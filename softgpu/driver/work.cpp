@@ -1,6 +1,7 @@
 #include "softgpu/driver/work.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <shared_mutex>
 #include <thread>
@@ -9,6 +10,7 @@
 #include "softgpu/driver/device.h"
 #include "softgpu/driver/module.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/exec/unwritten.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -27,8 +29,11 @@ CUresult result_of(Fault::Kind kind) {
       return CUDA_ERROR_ILLEGAL_INSTRUCTION;
     case Fault::Kind::kStackOverflow:
       return CUDA_ERROR_HARDWARE_STACK_ERROR;
+    case Fault::Kind::kDeadlock:
     case Fault::Kind::kTimeout:
       return CUDA_ERROR_LAUNCH_TIMEOUT;
+    case Fault::Kind::kStopped:
+      return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   }
   return CUDA_ERROR_LAUNCH_FAILED;
 }
@@ -64,6 +69,10 @@ class Runner {
     launch.dynamic_shared_bytes = work.dynamic_shared_bytes;
     launch.params = work.params;
     launch.cooperative = work.cooperative;
+    launch.stop = &context_.stopped();
+    launch.timeout = timeout();
+    launch.heap = &context_.heap();
+    launch.stack_bytes = context_.limits[CU_LIMIT_STACK_SIZE];
     if (std::optional<Fault> fault = context_.device().engine().launch(launch)) {
       context_.fail(result_of(fault->kind), fault->message);
     }
@@ -95,6 +104,12 @@ class Runner {
   }
 
  private:
+  static std::chrono::nanoseconds timeout() {
+    // Longer than a year is for ever; it would not fit.
+    constexpr double kForEver = 3e7;
+    const double seconds = driver().config.timeout_s;
+    return std::chrono::nanoseconds(seconds < kForEver ? static_cast<int64_t>(seconds * 1e9) : 0);
+  }
   template <class Word>
   void value(const ValueWork& work) {
     std::atomic_ref<Word> word(*reinterpret_cast<Word*>(work.address));
@@ -102,6 +117,9 @@ class Runner {
     if (work.kind == ValueWork::Kind::kWrite) {
       const std::shared_lock in_place(driver().memory_moves);
       word.store(wanted);
+      if (UnwrittenBytes* unwritten = driver().unwritten()) {
+        unwritten->set_written(work.address, sizeof(Word));
+      }
       return;
     }
     while (!holds(work.kind, word.load(), wanted) && context_.failure() == CUDA_SUCCESS) {
@@ -144,6 +162,22 @@ void CopyWork::stage() {
   source_plane = width * height;
 }
 
+namespace {
+
+// For initcheck: what was unknown stays so in the copy.
+void note_copy(const CopyWork& copy, const std::byte* source, UnwrittenBytes& unwritten) {
+  for (size_t z = 0; z < copy.depth; ++z) {
+    for (size_t y = 0; y < copy.height; ++y) {
+      unwritten.copy(
+          reinterpret_cast<uint64_t>(copy.target + z * copy.target_plane + y * copy.target_pitch),
+          reinterpret_cast<uint64_t>(source + z * copy.source_plane + y * copy.source_pitch),
+          copy.width);
+    }
+  }
+}
+
+}  // namespace
+
 void copy_now(const CopyWork& copy) {
   const std::byte* source = copy.staged.empty() ? copy.source : copy.staged.data();
   for (size_t z = 0; z < copy.depth; ++z) {
@@ -152,11 +186,16 @@ void copy_now(const CopyWork& copy) {
                    source + z * copy.source_plane + y * copy.source_pitch, copy.width);
     }
   }
+  if (UnwrittenBytes* const unwritten = driver().unwritten()) note_copy(copy, source, *unwritten);
 }
 
 void memset_now(const MemsetWork& memset) {
+  UnwrittenBytes* const unwritten = driver().unwritten();
   for (size_t y = 0; y < memset.height; ++y) {
     std::byte* row = memset.target + y * memset.pitch;
+    if (unwritten != nullptr) {
+      unwritten->set_written(reinterpret_cast<uint64_t>(row), memset.width * memset.element_bytes);
+    }
     switch (memset.element_bytes) {
       case 1:
         std::memset(row, static_cast<int>(memset.value & 0xff), memset.width);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "softgpu/exec/check.h"
+
 namespace farcall::softgpu {
 namespace {
 
@@ -100,7 +102,7 @@ bool prepare_warp(Block& block, Warp& warp) {
   const size_t predicate_bytes = size_t{kernel.predicates} * sizeof(u32);
   if (!warp.registers.reserve(kernel.register_bytes + predicate_bytes)) return false;
   // Lanes a little apart, lest they all fall into one set of the cache.
-  const size_t local_bytes = size_t{kernel.stack_bytes} * kLanes;
+  const size_t local_bytes = size_t{block.run->stack_bytes} * kLanes;
   if (!warp.local.reserve(local_bytes)) return false;
   warp.base[0] = warp.registers.data();
   warp.base[1] = kernel.constant_memory.data();
@@ -108,20 +110,23 @@ bool prepare_warp(Block& block, Warp& warp) {
   warp.predicates = reinterpret_cast<u32*>(warp.registers.data() + kernel.register_bytes);
   warp.predicates[0] = kAllLanes;
   warp.window_base = block.run->memory->window_base();
-  warp.window_limit = block.run->memory->window_bytes();
+  const bool watched = block.run->checker != nullptr;
+  warp.window_limit = watched ? 0 : block.run->memory->window_bytes();
   warp.shared_base = reinterpret_cast<u64>(block.shared.data());
-  warp.shared_limit =
+  warp.shared_bytes =
       (u64{kernel.shared_bytes} + block.run->launch->dynamic_shared_bytes + kSharedUnit - 1) /
       kSharedUnit * kSharedUnit;
+  warp.shared_limit = watched ? 0 : warp.shared_bytes;
   warp.local_base = reinterpret_cast<u64>(warp.local.data());
-  warp.local_limit = local_bytes;
+  warp.local_bytes = local_bytes;
+  warp.local_limit = watched ? 0 : local_bytes;
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special >= Special::kFirstOfBlock) continue;
     fill<u32>(warp.base[0], s.slot,
               [&](u32 lane) { return lane_value(block, warp, s.special, lane); });
   }
   fill<u64>(warp.base[0], kernel.functions[0].frame_slot,
-            [&](u32 lane) { return warp.local_base + u64{kernel.stack_bytes} * lane; });
+            [&](u32 lane) { return warp.local_base + u64{block.run->stack_bytes} * lane; });
   warp.prepared_for = block.run->grid_id;
   return true;
 }
@@ -146,6 +151,7 @@ bool start_block(Block& block, GridRun& run, u64 index) {
       size_t{kernel.shared_bytes} + launch.dynamic_shared_bytes + kSharedUnit;
   if (!block.shared.reserve(shared_bytes) || !block.values.reserve(kernel.block_value_bytes))
     return false;
+  if (run.checker != nullptr) run.checker->start_block(block, shared_bytes);
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special < Special::kFirstOfBlock) continue;
     const u64 value = block_value(block, s.special);

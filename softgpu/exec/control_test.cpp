@@ -175,7 +175,7 @@ TEST_F(ControlTest, ReductionsOfTheWarp) {
 TEST_F(ControlTest, ABlockWhoseThreadsAllWaitIsAFault) {
   const Fault deadlock =
       fault(kernel("setp.lt.u32 %p0, %t, 16; @%p0 bar.sync 1, 64; bar.sync 2, 64;"));
-  EXPECT_EQ(deadlock.kind, Fault::Kind::kTimeout);
+  EXPECT_EQ(deadlock.kind, Fault::Kind::kDeadlock);
   EXPECT_THAT(deadlock.message, HasSubstr("every thread of the block waits"));
 }
 

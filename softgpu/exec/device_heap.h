@@ -4,8 +4,7 @@
 
 #include <map>
 #include <mutex>
-#include <unordered_map>
-#include <vector>
+#include <string>
 
 #include "softgpu/exec/engine.h"
 #include "softgpu/exec/types.h"
@@ -14,7 +13,10 @@ namespace farcall::softgpu {
 
 class DeviceHeap {
  public:
-  explicit DeviceHeap(AddressSpace& memory) : memory_(memory) {}
+  // CUDA's default of cudaLimitMallocHeapSize.
+  static constexpr u64 kDefaultBytes = 8u << 20;
+  explicit DeviceHeap(AddressSpace& memory, u64 bytes = kDefaultBytes)
+      : memory_(memory), bytes_(bytes) {}
   ~DeviceHeap();
   DeviceHeap(const DeviceHeap&) = delete;
   DeviceHeap& operator=(const DeviceHeap&) = delete;
@@ -22,16 +24,25 @@ class DeviceHeap {
   u64 allocate(u64 bytes);    // 0: the heap is used up
   bool release(u64 address);  // false: no block of this heap
 
+  bool used() const;  // malloc() was called
+
+  // For checkers and messages.
+  bool among_blocks(u64 address) const;      // in the memory of the heap at all
+  bool holds(u64 address, u64 bytes) const;  // inside one block that is in use
+  std::string describe(u64 address) const;   // empty: not in the heap
+
  private:
-  // CUDA's default of cudaLimitMallocHeapSize; taken from the device on first use.
-  static constexpr u64 kHeapBytes = 8u << 20;
   static constexpr u64 kAlignment = 16;
 
   AddressSpace& memory_;
-  std::mutex mutex_;
+  const u64 bytes_;  // taken from the device on first use
+  mutable std::mutex mutex_;
   void* arena_ = nullptr;
   std::map<u64, u64> free_;  // address -> bytes
-  std::unordered_map<u64, u64> allocated_;
+  struct Size {
+    u64 rounded, asked;
+  };
+  std::map<u64, Size> allocated_;  // by address
 };
 
 }  // namespace farcall::softgpu

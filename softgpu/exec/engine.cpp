@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <map>
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "softgpu/decode/decoder.h"
 #include "softgpu/decode/link.h"
+#include "softgpu/exec/check.h"
 #include "softgpu/exec/device_heap.h"
 #include "softgpu/exec/fault.h"
 #include "softgpu/exec/grid.h"
@@ -21,7 +23,8 @@ namespace {
 
 class InterpretedProgram final : public Program {
  public:
-  explicit InterpretedProgram(std::unique_ptr<LinkedProgram> linked) : linked_(std::move(linked)) {}
+  InterpretedProgram(std::unique_ptr<LinkedProgram> linked, std::atomic<u64>& next_kernel_id)
+      : linked_(std::move(linked)), next_kernel_id_(next_kernel_id) {}
 
   std::vector<std::string> kernel_names() const override {
     std::vector<std::string> names;
@@ -51,6 +54,7 @@ class InterpretedProgram final : public Program {
     if (const auto it = kernels_.find(*entry); it != kernels_.end()) return it->second.get();
     auto kernel = decode_kernel(*linked_, *entry, error);
     if (!kernel) return nullptr;
+    kernel->id = next_kernel_id_.fetch_add(1, std::memory_order_relaxed);
     return kernels_.emplace(*entry, std::move(kernel)).first->second.get();
   }
 
@@ -72,7 +76,8 @@ class InterpretedProgram final : public Program {
 
  private:
   const std::unique_ptr<LinkedProgram> linked_;
-  mutable std::mutex mutex_;  // also guards parsing and decoding, which change linked_
+  std::atomic<u64>& next_kernel_id_;  // of the engine, which outlives its programs
+  mutable std::mutex mutex_;          // also guards parsing and decoding, which change linked_
   std::map<u32, std::unique_ptr<Kernel>> kernels_;
   mutable std::map<u32, KernelInfo> infos_;
 };
@@ -83,12 +88,16 @@ class InterpreterEngine final : public Engine {
       : memory_(memory),
         options_(std::move(options)),
         heap_(memory),
+        checker_(options_.check.any()
+                     ? std::make_unique<Checker>(options_.check, memory, options_.report)
+                     : nullptr),
         pool_(workers(options_) - 1) {}
 
   std::unique_ptr<Program> load(std::span<const std::string_view> ptx, LoadError* error) override {
-    auto linked = LinkedProgram::link(ptx, memory_, error);
+    auto linked =
+        LinkedProgram::link(ptx, memory_, error, options_.check.memory ? kRedZoneBytes : 0);
     if (!linked) return nullptr;
-    return std::make_unique<InterpretedProgram>(std::move(linked));
+    return std::make_unique<InterpretedProgram>(std::move(linked), next_kernel_id_);
   }
 
   std::optional<Fault> launch(const Launch& launch) override {
@@ -113,7 +122,21 @@ class InterpreterEngine final : public Engine {
     run.launch = &launch;
     run.kernel = &kernel;
     run.memory = &memory_;
-    run.heap = &heap_;
+    run.heap = launch.heap != nullptr ? launch.heap : &heap_;
+    // What recursion needs, nobody knows. Untouched pages cost nothing.
+    constexpr u64 kStackScale = 256, kRecursionMin = 4 << 10, kRecursionMax = 16 << 20;
+    run.stack_bytes = kernel.stack_bytes;
+    if (kernel.recursive) {
+      run.stack_bytes += static_cast<u32>(
+          std::clamp(launch.stack_bytes, kRecursionMin / kStackScale, kRecursionMax / kStackScale) *
+          kStackScale);
+    }
+    run.stop = launch.stop;
+    if (launch.timeout.count() > 0) {
+      run.deadline = std::chrono::steady_clock::now() + launch.timeout;
+      run.deadline_text = fmt::format("it has run for {} s", launch.timeout.count() / 1e9);
+    }
+    run.checker = checker_.get();
     run.output = &options_.output;
     run.output_mutex = &output_mutex_;
     run.params = params;
@@ -124,6 +147,8 @@ class InterpreterEngine final : public Engine {
     SignalHandlers::ensure_installed();
     pool_.run(run);
     if (run.fault) log::info("{}", run.fault->message);
+    if (run.fault && checker_ != nullptr && options_.check.memory)
+      checker_->report_fault(*run.fault);
     return std::move(run.fault);
   }
 
@@ -139,8 +164,9 @@ class InterpreterEngine final : public Engine {
   const EngineOptions options_;
   SignalHandlers signals_;
   DeviceHeap heap_;
+  const std::unique_ptr<Checker> checker_;
   std::mutex output_mutex_;
-  std::atomic<u64> next_grid_id_{1};
+  std::atomic<u64> next_grid_id_{1}, next_kernel_id_{1};
   WorkerPool pool_;
 };
 

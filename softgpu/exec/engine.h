@@ -7,6 +7,8 @@
 // errors of a running kernel are a Fault. Nothing here knows of contexts, streams or CUDA's API.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,6 +25,8 @@ struct Dim3 {
   uint32_t x = 1, y = 1, z = 1;
 };
 
+class UnwrittenBytes;  // unwritten.h
+
 // Where kernels may read and write. Device memory is host memory inside one reserved window (see
 // driver/device_memory.h); pages of the window that no allocation owns are PROT_NONE, so a stray
 // access inside it faults by page and one outside it by this check. Host ranges that kernels may
@@ -36,6 +40,16 @@ class AddressSpace {
   // Memory for a module's variables; freed with the Program. nullptr: out of device memory.
   virtual void* allocate(size_t bytes, size_t alignment) = 0;
   virtual void deallocate(void* address) = 0;
+
+  // ---- for messages and checkers ----
+  // Exactly, to the byte, what kernels may use. Slower than the window.
+  virtual bool allocated(uint64_t address, size_t bytes) const {
+    return host_visible(address, bytes);
+  }
+  // What lies at an address or near it: "4 bytes past the end of a 1024-byte allocation at 0x...".
+  virtual std::string describe(uint64_t address) const { return address == 0 ? "null" : ""; }
+  // nullptr while nobody checks that.
+  virtual UnwrittenBytes* unwritten() { return nullptr; }
 };
 
 struct LoadError {
@@ -70,7 +84,8 @@ struct VariableInfo {
   bool managed;
 };
 
-class Kernel;  // decoded entry point; owned by its Program
+class DeviceHeap;  // device_heap.h
+class Kernel;      // decoded entry point; owned by its Program
 
 class Program {
  public:
@@ -90,6 +105,13 @@ struct Launch {
   uint32_t dynamic_shared_bytes = 0;
   std::span<const std::byte> params;  // exactly KernelInfo::param_bytes
   bool cooperative = false;           // all blocks must be able to wait for each other
+  // Set by any thread: the grid ends soon, with Fault::Kind::kStopped. nullptr: nobody will.
+  const std::atomic<bool>* stop = nullptr;
+  std::chrono::nanoseconds timeout{0};  // longer than that is Fault::Kind::kTimeout; 0: for ever
+  DeviceHeap* heap = nullptr;           // of malloc() in kernels; nullptr: one of the engine's
+  // CUDA's limit of the stack: how deep recursion may go. Frames are larger here than a GPU's, so
+  // it is multiplied (kStackScale).
+  uint64_t stack_bytes = 1024;
 };
 
 struct Fault {
@@ -100,11 +122,33 @@ struct Fault {
     kAssert,
     kIllegalInstruction,
     kStackOverflow,
-    kTimeout
+    kDeadlock,  // every thread of a block waits
+    kTimeout,   // ran longer than it may
+    kStopped,   // on request
   };
   Kind kind;
   std::string message;  // kernel, block, thread, PTX line, address: complete, ready to log
   uint64_t address = 0;
+  // The same in pieces, for reports: "invalid write of 4 bytes"; where, who, what lies there.
+  std::string title = {};
+  std::vector<std::string> details = {};
+};
+
+// What checkers watch for (check.h).
+struct CheckTools {
+  bool memory = false;       // accesses to the byte
+  bool races = false;        // between threads of a block, in shared memory
+  bool initialized = false;  // reads of what nobody has written
+  bool any() const { return memory || races || initialized; }
+};
+enum class CheckTool : uint8_t { kMemory, kRaces, kInitialized };
+
+// What a checker has found. Found again, at the same instruction: `repeated`, without text.
+struct Finding {
+  CheckTool tool;
+  bool repeated = false;
+  std::string title;                 // "uninitialised read of 4 bytes"
+  std::vector<std::string> details;  // where, who, what lies there
 };
 
 struct EngineOptions {
@@ -115,6 +159,8 @@ struct EngineOptions {
   // Turns of warps, of some thousand instructions each, that one thread may spend on a launch
   // before it ends with kTimeout. 0: no limit. For fuzzers, whose kernels may never end.
   uint32_t warp_turns_max = 0;
+  CheckTools check;
+  std::function<void(const Finding&)> report;  // called from any thread
 };
 
 class Engine {

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "softgpu/exec/describe.h"
 #include "softgpu/exec/memory.h"
 
 namespace farcall::softgpu {
@@ -19,11 +20,7 @@ struct DeviceCodeScope::State {
   // Written before the jump.
   int signal = 0;
   u64 signal_address = 0;
-  const Op* op = nullptr;
-  int lane = 0;
-  Fault::Kind kind{};
-  u64 address = 0;
-  const char* detail = nullptr;
+  FaultPlace place;
 };
 
 namespace {
@@ -126,8 +123,12 @@ const char* describe(Fault::Kind kind) {
       return "illegal instruction";
     case Fault::Kind::kStackOverflow:
       return "stack overflow";
-    case Fault::Kind::kTimeout:
+    case Fault::Kind::kDeadlock:
       return "deadlock";
+    case Fault::Kind::kTimeout:
+      return "timeout";
+    case Fault::Kind::kStopped:
+      return "stopped";
   }
   return "fault";
 }
@@ -152,35 +153,56 @@ int find_lane(const Warp& warp, const Op& op, u64 address) {
 
 }  // namespace
 
-Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
-                     const char* detail) {
+Fault describe_fault(const Warp& warp, const FaultPlace& place) {
   const Block& block = *warp.block;
-  const Dim3 shape = block.run->launch->block;
-  Fault fault{kind, {}, address};
+  const Op& op = *place.op;
+  const std::string& kernel = block.kernel->info.name;
+  const std::string where = describe_place(*block.kernel, op);
+  const bool has_address =
+      place.kind == Fault::Kind::kIllegalAddress || place.kind == Fault::Kind::kMisaligned;
+  Fault fault{place.kind, {}, place.address};
+  fault.title = describe(place.kind);
+
   fault.message =
-      fmt::format("{} in kernel {}, block ({},{},{})", describe(kind), block.kernel->info.name,
-                  block.index[0], block.index[1], block.index[2]);
-  if (lane >= 0) {
-    const u32 thread = warp.index * kLanes + static_cast<u32>(lane);
-    fault.message += fmt::format(", thread ({},{},{})", thread % shape.x,
-                                 thread / shape.x % shape.y, thread / shape.x / shape.y);
+      fmt::format("{} in kernel {}, block {}", fault.title, kernel, describe_block(block));
+  std::string thread;
+  if (place.lane >= 0) {
+    thread = describe_thread(block, warp.index * kLanes + static_cast<u32>(place.lane));
+    fault.message += ", thread " + thread;
   }
-  if (op.line != 0) fault.message += fmt::format(", PTX line {}", op.line);
-  const bool has_address = kind == Fault::Kind::kIllegalAddress || kind == Fault::Kind::kMisaligned;
-  if (has_address) fault.message += fmt::format(": address {:#x}", address);
-  if (detail != nullptr) fault.message += fmt::format(": {}", detail);
+  if (!where.empty()) fault.message += ", " + where;
+  fault.details.push_back(describe_code(*block.kernel, op));
+  fault.details.push_back(
+      thread.empty()
+          ? fmt::format("in block {} of kernel {}", describe_block(block), demangle(kernel))
+          : fmt::format("by thread {} in block {} of kernel {}", thread, describe_block(block),
+                        demangle(kernel)));
+  if (has_address) {
+    const std::string access = describe_access(op, place.access, place.bytes);
+    const std::string there = describe_address(warp, op, place.lane, place.address);
+    fault.message += fmt::format(": address {:#x}", place.address);
+    if (!access.empty()) fault.message += fmt::format(" ({})", access);
+    if (!there.empty()) fault.message += ": " + there;
+    if (!access.empty()) {
+      fault.title = fmt::format(
+          "{} {}", place.kind == Fault::Kind::kMisaligned ? "misaligned" : "invalid", access);
+    }
+    fault.details.push_back(
+        fmt::format("address {:#x}{}{}", place.address, there.empty() ? "" : " is ", there));
+  }
+  if (place.detail != nullptr) {
+    fault.message += fmt::format(": {}", place.detail);
+    fault.details.emplace_back(place.detail);
+  }
   return fault;
 }
 
-void raise_fault(Warp&, const Op& op, int lane, Fault::Kind kind, u64 address, const char* detail) {
+void raise_fault(Warp&, const Op& op, int lane, Fault::Kind kind, u64 address, const char* detail,
+                 u64 bytes, Access access) {
   DeviceCodeScope::State* const state = current_state;
   state->running = false;
   state->signal = 0;
-  state->op = &op;
-  state->lane = lane;
-  state->kind = kind;
-  state->address = address;
-  state->detail = detail;
+  state->place = {&op, lane, kind, address, detail, bytes, access};
   siglongjmp(state->jump, 1);
 }
 
@@ -207,14 +229,16 @@ bool DeviceCodeScope::run_guarded(void (*body)(void*), void* argument, Warp* con
   current_state = outer;
   const Warp& at = **warp;
   if (state_->signal == 0) {
-    *fault = describe_fault(at, *state_->op, state_->lane, state_->kind, state_->address,
-                            state_->detail);
+    *fault = describe_fault(at, state_->place);
     return false;
   }
-  const Op& op = *at.current;
-  const int lane = find_lane(at, op, state_->signal_address);
-  *fault = describe_fault(at, op, lane, Fault::Kind::kIllegalAddress, state_->signal_address,
-                          lane < 0 ? "outside of what the instruction names" : nullptr);
+  FaultPlace place;
+  place.op = at.current;
+  place.lane = find_lane(at, *place.op, state_->signal_address);
+  place.kind = Fault::Kind::kIllegalAddress;
+  place.address = state_->signal_address;
+  if (place.lane < 0) place.detail = "outside of what the instruction names";
+  *fault = describe_fault(at, place);
   return false;
 }
 

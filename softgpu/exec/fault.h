@@ -12,13 +12,23 @@
 
 namespace farcall::softgpu {
 
-// A lane of the warp's current instruction did what it must not. `detail` may be null.
+// A lane of the warp's current instruction did what it must not. `detail` may be null. Of an
+// access: what the instruction was about, if it does not say so itself (Op::access).
 [[noreturn]] void raise_fault(Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
-                              const char* detail);
+                              const char* detail, u64 bytes = 0,
+                              Access access = Access::kOfInstruction);
 
-// The message for the log: kernel, block, thread, PTX line, address.
-Fault describe_fault(const Warp& warp, const Op& op, int lane, Fault::Kind kind, u64 address,
-                     const char* detail);
+struct FaultPlace {
+  const Op* op = nullptr;
+  int lane = -1;  // -1: not known
+  Fault::Kind kind{};
+  u64 address = 0;
+  const char* detail = nullptr;
+  u64 bytes = 0;
+  Access access = Access::kOfInstruction;
+};
+// The message for the log: kernel, block, thread, PTX line, source line, address.
+Fault describe_fault(const Warp& warp, const FaultPlace& place);
 
 // Where a thread runs device code: sets up the alternate stack and the handler for as long as it
 // exists.

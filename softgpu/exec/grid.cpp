@@ -3,9 +3,13 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <chrono>
 
 #include "softgpu/exec/block.h"
+#include "softgpu/exec/describe.h"
 #include "softgpu/exec/fault.h"
 #include "softgpu/exec/warp.h"
 
@@ -29,6 +33,64 @@ struct Share {
   u32 warp_turns = 0;
 };
 
+// Where the warp is: its first group's next instruction.
+const Op& next_op(const Warp& warp, int* lane) {
+  const Kernel& kernel = *warp.block->kernel;
+  if (warp.group_count == 0) {
+    *lane = -1;
+    return kernel.code[0];
+  }
+  const Group& group = warp.groups[0];
+  *lane = __builtin_ctz(group.mask);
+  return kernel.code[group.wait == Group::Wait::kBarrier ? group.pc - 1 : group.pc];
+}
+
+// Ends the run if somebody wants that or its time is over.
+void check_end(Share& share, Warp& warp) {
+  GridRun& run = share.run;
+  const bool stop = run.stop != nullptr && run.stop->load(std::memory_order_relaxed);
+  const bool late = !stop && run.deadline != std::chrono::steady_clock::time_point::max() &&
+                    std::chrono::steady_clock::now() > run.deadline;
+  if (!stop && !late) return;
+  int lane = -1;
+  const Op& op = next_op(warp, &lane);
+  raise_fault(warp, op, lane, stop ? Fault::Kind::kStopped : Fault::Kind::kTimeout, 0,
+              stop ? "its context ends" : run.deadline_text.c_str());
+}
+
+// "threads (0,0,0) to (31,0,0) at PTX line 12, a.cu:7, barrier 0: 32 of 64 have arrived; ..."
+std::string describe_waits(const Block& block) {
+  constexpr int kShownMax = 8;
+  std::string text = "every thread of the block waits: ";
+  int shown = 0;
+  for (u32 k = 0; k < block.warp_count; ++k) {
+    const Warp& warp = *block.warps[k];
+    for (u32 i = 0; i < warp.group_count; ++i) {
+      if (++shown > kShownMax) continue;
+      const Group& group = warp.groups[i];
+      const bool at_barrier = group.wait == Group::Wait::kBarrier;
+      const u32 first = static_cast<u32>(__builtin_ctz(group.mask)),
+                last = 31u - static_cast<u32>(__builtin_clz(group.mask));
+      if (shown > 1) text += "; ";
+      text +=
+          fmt::format("{} thread{} {}", __builtin_popcount(group.mask), first == last ? "" : "s",
+                      describe_thread(block, warp.index * kLanes + first));
+      if (first != last) text += " to " + describe_thread(block, warp.index * kLanes + last);
+      text += " at " + describe_place(*block.kernel,
+                                      block.kernel->code[at_barrier ? group.pc - 1 : group.pc]);
+      if (!at_barrier) {
+        text += " for lanes of their warp";
+        continue;
+      }
+      const Barrier& barrier = block.barriers[group.barrier];
+      text += fmt::format(" for barrier {}, where {} of {} have arrived", group.barrier,
+                          barrier.arrived, barrier.expected != 0 ? barrier.expected : block.living);
+    }
+  }
+  if (shown > kShownMax) text += fmt::format("; and {} more groups", shown - kShownMax);
+  return text;
+}
+
 enum class BlockState : u8 { kFinished, kBlocked, kRunning };
 
 // Lets every warp run once, or until the block is done when nobody else wants the thread.
@@ -47,6 +109,7 @@ BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress
         raise_fault(warp, *warp.current, -1, Fault::Kind::kTimeout, 0, "too many instructions");
       }
       if (share.run.stopped.load(std::memory_order_relaxed)) return BlockState::kRunning;
+      check_end(share, warp);
     }
     *progress |= any_progress;
     if (block.living == 0) return BlockState::kFinished;
@@ -98,14 +161,18 @@ void run_share(void* argument) {
     }
     if (!progress && !share.resident.empty()) {
       // Only a block's own threads can release its barriers, so nothing will ever change.
-      Warp& warp = *share.resident[0]->warps[0];
-      share.current_warp = &warp;
-      const Group* const group = warp.group_count != 0 ? &warp.groups[0] : nullptr;
-      const u32 pc = group == nullptr                       ? 0
-                     : group->wait == Group::Wait::kBarrier ? group->pc - 1
-                                                            : group->pc;
-      raise_fault(warp, run.kernel->code[pc], group == nullptr ? -1 : __builtin_ctz(group->mask),
-                  Fault::Kind::kTimeout, 0, "every thread of the block waits");
+      Block& block = *share.resident[0];
+      Warp* waiting = block.warps[0].get();
+      for (u32 k = 0; k < block.warp_count; ++k) {
+        if (block.warps[k]->group_count == 0) continue;
+        waiting = block.warps[k].get();
+        break;
+      }
+      share.current_warp = waiting;
+      int lane = -1;
+      const Op& op = next_op(*waiting, &lane);
+      block.text = describe_waits(block);  // lives on when the fault jumps
+      raise_fault(*waiting, op, lane, Fault::Kind::kDeadlock, 0, block.text.c_str());
     }
     if (may_wait && !share.more) std::this_thread::yield();
   }

@@ -1,5 +1,6 @@
 #include "softgpu/exec/memory.h"
 
+#include "softgpu/exec/check.h"
 #include "softgpu/exec/fault.h"
 
 namespace farcall::softgpu {
@@ -15,7 +16,7 @@ bool in_cluster(const Warp& warp, u64 address, u64 bytes) {
   if (cluster == nullptr) return false;
   for (u32 rank = 0; rank < cluster->count; ++rank) {
     const u64 base = reinterpret_cast<u64>(cluster->blocks[rank]->shared.data());
-    if (contains(base, warp.shared_limit, address, bytes)) return true;
+    if (contains(base, warp.shared_bytes, address, bytes)) return true;
   }
   return false;
 }
@@ -23,26 +24,38 @@ bool in_cluster(const Warp& warp, u64 address, u64 bytes) {
 }  // namespace
 
 bool is_shared_of_cluster(const Warp& warp, u64 address) {
-  return contains(warp.shared_base, warp.shared_limit, address, 1) || in_cluster(warp, address, 1);
+  return contains(warp.shared_base, warp.shared_bytes, address, 1) || in_cluster(warp, address, 1);
 }
 
-u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes) {
+u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes, Access access) {
   const GridRun& run = *warp.block->run;
   const bool ok =
-      contains(warp.window_base, warp.window_limit, address, bytes) ||
-      contains(warp.shared_base, warp.shared_limit, address, bytes) ||
-      contains(warp.local_base, warp.local_limit, address, bytes) ||
+      contains(warp.window_base, run.memory->window_bytes(), address, bytes) ||
+      contains(warp.shared_base, warp.shared_bytes, address, bytes) ||
+      contains(warp.local_base, warp.local_bytes, address, bytes) ||
       contains(warp.block->params, run.param_bytes, address, bytes) ||
       contains(reinterpret_cast<u64>(&run.workspace), sizeof run.workspace, address, bytes) ||
       in_cluster(warp, address, bytes) || run.memory->host_visible(address, bytes);
   if (!ok) raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
+  if (run.checker != nullptr) [[unlikely]] {
+    run.checker->access(warp, op, lane, address, bytes,
+                        access == Access::kOfInstruction ? op.access.kind : access);
+  }
   return reinterpret_cast<u8*>(address);
 }
 
-u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes) {
+u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes, Access access) {
   if ((address & (bytes - 1)) != 0)
     raise_fault(warp, op, lane, Fault::Kind::kMisaligned, address, nullptr);
-  return checked_range(warp, op, lane, address, bytes);
+  return checked_range(warp, op, lane, address, bytes, access);
+}
+
+u8* checked_shared_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes,
+                           Access access) {
+  const bool aligned = (address & (bytes - 1)) == 0;
+  if (aligned && !contains(warp.shared_base, warp.shared_bytes, address, bytes))
+    raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
+  return checked_address(warp, op, lane, address, bytes, access);
 }
 
 u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int lane) {
@@ -66,8 +79,8 @@ u64 lane_address(const Warp& warp, AddressKind kind, Slot slot, s64 offset, int 
 size_t read_string(Warp& warp, const Op& op, int lane, u64 address, char* out, size_t limit) {
   size_t length = 0;
   while (length + 1 < limit) {
-    const char c =
-        *reinterpret_cast<const volatile char*>(checked_range(warp, op, lane, address + length, 1));
+    const char c = *reinterpret_cast<const volatile char*>(
+        checked_range(warp, op, lane, address + length, 1, Access::kRead));
     if (c == '\0') break;
     out[length++] = c;
   }

@@ -10,10 +10,19 @@ namespace farcall::softgpu {
 // The host address that a lane's access of `bytes` (a power of two) goes to; raises a fault when it
 // is misaligned or lies in no memory of this thread. Memory of the window may still be unmapped:
 // then the access itself faults.
-u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes);
+//
+// `access` is for the checkers; instructions with one address have said it when they were decoded
+// (Op::access), others must say it here.
+u8* checked_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes,
+                    Access access = Access::kOfInstruction);
+
+// The same, of an address that must be in the block's own shared memory.
+u8* checked_shared_address(Warp& warp, const Op& op, int lane, u64 address, u32 bytes,
+                           Access access = Access::kOfInstruction);
 
 // For ranges of any size and alignment (cp.async.bulk, strings).
-u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes);
+u8* checked_range(Warp& warp, const Op& op, int lane, u64 address, u64 bytes,
+                  Access access = Access::kOfInstruction);
 
 // Whether an address lies in shared memory of this block or of another one of its cluster.
 bool is_shared_of_cluster(const Warp& warp, u64 address);

@@ -18,6 +18,11 @@ namespace farcall::softgpu {
 
 struct Warp;
 struct Op;
+class LinkedProgram;
+namespace ptx {
+struct Function;
+struct Module;
+}  // namespace ptx
 
 // The upper two bits say which memory, the rest is an offset in bytes.
 using Slot = u32;
@@ -52,6 +57,23 @@ enum class AddressKind : u8 { kGeneric, kShared32, kShared64, kLocal, kParam };
 constexpr int kAddressKinds =
     4;  // that have registers; kParam is an offset into the launch's parameters
 
+// What an access to memory does, for messages and for the checkers (check.h).
+enum class Access : u8 {
+  kUnknown,  // only its bounds are checked
+  kRead,
+  kWrite,
+  kAtomic,        // reads and writes at once
+  kStrongRead,    // .relaxed, .acquire: meant to meet writes of other threads
+  kStrongWrite,   // .relaxed, .release
+  kOfInstruction  // what Op::access says
+};
+// Of a memory instruction: what it does at each lane's address.
+struct AccessInfo {
+  Access kind = Access::kUnknown;
+  u8 register_bits = 0;  // stores: of the slots that hold the values, 32 or 64
+  u16 bytes = 0;         // 0: not known
+};
+
 struct alignas(64) Op {
   Handler handler = nullptr;
   const u32* list = nullptr;  // further slots and the like; owned by the kernel
@@ -66,7 +88,9 @@ struct alignas(64) Op {
   u8 count = 0;  // of list, or of what the handler says
   u8 flags = 0;  // the handler's
   bool guard_negated = false;
+  AccessInfo access;
 };
+static_assert(sizeof(Op) == 64);
 
 // Saved when a recursive function is entered again: one register's slot and bytes a lane.
 struct SavedSlot {
@@ -74,8 +98,16 @@ struct SavedSlot {
   u32 bytes;
 };
 
+// A variable of a kernel or a frame, for messages and checkers.
+struct NamedRange {
+  std::string name;
+  u32 offset, bytes;
+};
+
 struct DecodedFunction {
   std::string name;
+  const ptx::Function* source = nullptr;  // owned by the program, like the module
+  const ptx::Module* module = nullptr;
   u32 entry = 0;               // op
   Slot return_slot = kNoSlot;  // per lane: op to return to
   Slot frame_slot = kNoSlot;   // per lane: address of the frame in local memory
@@ -85,7 +117,8 @@ struct DecodedFunction {
   std::vector<SavedSlot> saved;
   u16 first_predicate = 0, predicate_end = 0;
   bool recursive = false;
-  bool undecoded = false;  // calling it is a fault
+  bool undecoded = false;                   // calling it is a fault
+  std::vector<NamedRange> local_variables;  // .local and .param, offsets in the frame
 };
 
 // Special registers that a kernel uses; slots are filled when a warp or a block starts.
@@ -133,6 +166,7 @@ struct SpecialSlot {
 class Kernel {
  public:
   KernelInfo info;
+  u64 id = 0;  // never used twice by an engine
   std::vector<Op> code;
   std::deque<std::vector<u32>> lists;  // what Op::list points into
   std::deque<std::string> messages;    // what undecoded() says
@@ -145,8 +179,11 @@ class Kernel {
   u32 register_bytes = 0;
   u32 block_value_bytes = 0;
   u32 predicates = 1;
-  u32 shared_bytes = 0;   // static; dynamic shared memory lies behind it
-  u32 stack_bytes = 0;    // local memory per thread
+  u32 shared_bytes = 0;  // static; dynamic shared memory lies behind it
+  std::vector<NamedRange> shared_variables;
+  const LinkedProgram* program = nullptr;  // outlives the kernel
+  u32 stack_bytes = 0;                     // local memory per thread, but for what recursion needs
+  bool recursive = false;
   bool may_wait = false;  // has instructions with which blocks can wait for each other
 };
 

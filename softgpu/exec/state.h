@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,12 +13,14 @@
 
 #include "softgpu/exec/engine.h"
 #include "softgpu/exec/op.h"
+#include "softgpu/exec/race.h"
 #include "softgpu/exec/types.h"
 
 namespace farcall::softgpu {
 
 struct Block;
 struct GridRun;
+class Checker;
 class DeviceHeap;
 
 // Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
@@ -35,11 +38,14 @@ struct alignas(64) Warp {
   u8* base[4];  // by the upper two bits of a Slot
   u32* predicates;
 
-  // What memory instructions check against. `*_limit` is one past the last byte, relative to the
-  // base.
+  // What memory instructions check against first. `*_limit` is one past the last byte, relative to
+  // the base; while a checker watches it is 0, so every access takes the slow way through
+  // checked_address().
   u64 window_base, window_limit;
   u64 shared_base, shared_limit;
   u64 local_base, local_limit;
+  // How long these really are.
+  u64 shared_bytes, local_bytes;
 
   Block* block;
   u32 index;  // in the block
@@ -84,6 +90,9 @@ struct Block {
   u32 warp_count;
   Buffer shared, values;
   u64 params;  // address of the launch's parameters
+  // For checkers; empty while they are off.
+  std::unique_ptr<RaceState> races;
+  std::vector<bool> shared_written;  // each byte of shared memory
   std::string text,
       string_argument;  // of device-side printf, here because a fault skips destructors
 };
@@ -94,6 +103,7 @@ struct GridRun {
   const Kernel* kernel;
   AddressSpace* memory;
   DeviceHeap* heap;
+  Checker* checker = nullptr;  // nullptr: nobody watches
   const std::function<void(std::string_view, bool)>* output;
   std::mutex* output_mutex;
   const u8* params;
@@ -102,6 +112,12 @@ struct GridRun {
   u64 grid_id;
   unsigned worker_count;
   u32 warp_turns_max;  // 0: no limit
+  u32 stack_bytes;  // local memory of a thread
+
+  // When to end before the end; see Launch.
+  const std::atomic<bool>* stop = nullptr;
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  std::string deadline_text;
 
   // What cooperative groups calls the grid workspace; %envreg1 and 2 hold its address.
   struct Workspace {

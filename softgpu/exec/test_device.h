@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "softgpu/exec/engine.h"
+#include "softgpu/exec/unwritten.h"
 
 namespace farcall::softgpu {
 
@@ -26,6 +27,7 @@ class TestMemory final : public AddressSpace {
         mmap(nullptr, kWindowBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (window == MAP_FAILED) std::abort();
     base_ = static_cast<char*>(window);
+    unwritten_.add_window(window_base(), kWindowBytes);
   }
   ~TestMemory() override { munmap(base_, kWindowBytes); }
 
@@ -46,17 +48,28 @@ class TestMemory final : public AddressSpace {
     used_ += size + kPage;  // a hole behind each
     if (used_ > kWindowBytes) return nullptr;
     mprotect(at, size, PROT_READ | PROT_WRITE);
-    live_[at] = size;
+    live_[at] = {size, bytes};
+    if (track_unwritten) unwritten_.set_unwritten(reinterpret_cast<uint64_t>(at), bytes);
     return at;
   }
   void deallocate(void* address) override {
     const std::lock_guard lock(mutex_);
     const auto it = live_.find(address);
     ASSERT_NE(it, live_.end());
-    mprotect(address, it->second, PROT_NONE);
-    madvise(address, it->second, MADV_DONTNEED);
+    mprotect(address, it->second.pages, PROT_NONE);
+    madvise(address, it->second.pages, MADV_DONTNEED);
     live_.erase(it);
   }
+  bool allocated(uint64_t address, size_t bytes) const override {
+    if (host_visible(address, bytes)) return true;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [start, size] : live_) {
+      const uint64_t offset = address - reinterpret_cast<uint64_t>(start);
+      if (offset < size.asked && bytes <= size.asked - offset) return true;
+    }
+    return false;
+  }
+  UnwrittenBytes* unwritten() override { return track_unwritten ? &unwritten_ : nullptr; }
   void add_host_range(void* address, size_t bytes) {
     const std::lock_guard lock(mutex_);
     host_ranges_[reinterpret_cast<uint64_t>(address)] = bytes;
@@ -66,13 +79,18 @@ class TestMemory final : public AddressSpace {
     return live_.size();
   }
   void set_limit(size_t bytes) { limit_ = bytes; }
+  bool track_unwritten = false;  // of what is allocated from now on
 
  private:
   static constexpr size_t kWindowBytes = size_t{8} << 30, kPage = 4096;
   char* base_;
   size_t used_ = kPage, limit_ = kWindowBytes;
   mutable std::mutex mutex_;
-  std::map<void*, size_t> live_;
+  struct Size {
+    size_t pages, asked;
+  };
+  std::map<void*, Size> live_;
+  UnwrittenBytes unwritten_;
   std::map<uint64_t, size_t> host_ranges_;
 };
 
@@ -100,8 +118,16 @@ struct TestDevice {
   std::string out, err;
   std::unique_ptr<Engine> engine;
 
-  explicit TestDevice(unsigned workers = 2) {
+  std::mutex findings_mutex;
+  std::vector<Finding> findings;  // but for repetitions
+
+  explicit TestDevice(unsigned workers = 2, CheckTools check = {}) {
     EngineOptions options;
+    options.check = check;
+    options.report = [this](const Finding& finding) {
+      const std::lock_guard lock(findings_mutex);
+      if (!finding.repeated) findings.push_back(finding);
+    };
     options.workers = workers;
     options.output = [this](std::string_view text, bool is_stderr) {
       (is_stderr ? err : out) += text;

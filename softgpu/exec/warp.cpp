@@ -90,9 +90,16 @@ u32 merge_into(Warp& warp, u32 index) {
 
 // ---- barriers of the block ----
 
+// For racecheck. Of a barrier for all it is enough to know when it is over. One with a count may be
+// for all, too, but some of them may only arrive.
+u32 thread_of(const Warp& warp, int lane) { return warp.index * kLanes + static_cast<u32>(lane); }
+bool is_for_all(const Barrier& barrier) { return barrier.expected == 0; }
+
 void release_barrier(Block& block, u32 id) {
   Barrier& barrier = block.barriers[id];
   const u32 result = barrier.result;
+  const bool for_all = is_for_all(barrier);
+  if (block.races && for_all) block.races->barrier_of_all();
   barrier = {};
   for (u32 k = 0; k < block.warp_count; ++k) {
     Warp& warp = *block.warps[k];
@@ -100,6 +107,9 @@ void release_barrier(Block& block, u32 id) {
       Group& group = warp.groups[i];
       if (group.wait != Wait::kBarrier || group.barrier != id) continue;
       group.wait = Wait::kReady;
+      if (block.races && !for_all) {
+        for_each_lane(group.mask, [&](int lane) { block.races->leave(id, thread_of(warp, lane)); });
+      }
       const Op& op = block.kernel->code[group.pc - 1];
       if (op.flags == kBarrierPopc) {
         u32* const d = lanes32(warp, op.d);
@@ -110,6 +120,7 @@ void release_barrier(Block& block, u32 id) {
       }
     }
   }
+  if (block.races && !for_all) block.races->end_barrier(id);
 }
 
 bool barrier_complete(const Block& block, const Barrier& barrier) {
@@ -131,6 +142,8 @@ void arrive_at_barrier(Block& block, Warp& warp, u32 index, const Op& op, u32 ac
   if (op.flags == kBarrierAnd && values != active) barrier.result = 0;
   if (op.flags == kBarrierOr && values != 0) barrier.result = 1;
   barrier.arrived += static_cast<u32>(__builtin_popcount(active));
+  if (block.races && !is_for_all(barrier))
+    for_each_lane(active, [&](int i) { block.races->arrive(id, thread_of(warp, i)); });
 
   if (op.flags != kBarrierArrive) {
     Group& group = warp.groups[index];
@@ -196,6 +209,18 @@ u32 complete_groups(Warp& warp, u32 index) {
   }
 }
 
+// bar.warp.sync orders what its members do; lanes that met may be of several sets (tiles).
+void note_meeting(Warp& warp, const Op& op, u32 active) {
+  const u32* const members = lanes32(warp, op.c);
+  while (active != 0) {
+    const u32 set = active & (members[__builtin_ctz(active)] | (active & -active));
+    u32 threads[kLanes], count = 0;
+    for_each_lane(set, [&](int lane) { threads[count++] = thread_of(warp, lane); });
+    warp.block->races->meet(threads, count);
+    active &= ~set;
+  }
+}
+
 // The group at `index` has come to an instruction that waits for its members.
 void warp_sync(Warp& warp, u32 index, const Op& op) {
   Group* group = &warp.groups[index];
@@ -205,6 +230,14 @@ void warp_sync(Warp& warp, u32 index, const Op& op) {
     if ((meeting >> index & 1) == 0) {
       group->wait = Wait::kWarpSync;
       return;
+    }
+    if (warp.block->races && op.handler == nullptr) {
+      u32 all = 0;
+      for_each_lane(meeting, [&](int i) {
+        const Group& one = warp.groups[i];
+        all |= guarded(warp, warp.block->kernel->code[one.pc], one.mask);
+      });
+      note_meeting(warp, op, all);
     }
     // Backwards: dropping a group moves the last one to its place.
     for (u32 i = warp.group_count; i-- > 0;) {
@@ -227,6 +260,8 @@ void warp_sync(Warp& warp, u32 index, const Op& op) {
   if (op.handler != nullptr && active != 0) {
     warp.current = &op;
     op.handler(warp, op, active);
+  } else if (warp.block->races && active != 0) {
+    note_meeting(warp, op, active);
   }
   ++group->pc;
 }
@@ -296,7 +331,7 @@ void restore_registers(Warp& warp, const DecodedFunction& function, int lane, co
 
 void enter_function(Warp& warp, const Op& op, const DecodedFunction& caller,
                     const DecodedFunction& callee, u32 part, u32 return_pc) {
-  const Kernel& kernel = *warp.block->kernel;
+  const u64 stack_bytes = warp.block->run->stack_bytes;
   if (op.count != callee.formals.size() && !callee.undecoded) {
     raise_fault(warp, op, __builtin_ctz(part), Fault::Kind::kIllegalInstruction, 0,
                 "call with other parameters than the function has");
@@ -305,7 +340,7 @@ void enter_function(Warp& warp, const Op& op, const DecodedFunction& caller,
     const u64 caller_frame = lanes64(warp, caller.frame_slot)[lane];
     const u64 save_area = caller_frame + caller.frame_bytes;
     const u64 frame = save_area + callee.save_bytes;
-    const u64 stack_end = warp.local_base + u64{kernel.stack_bytes} * static_cast<u64>(lane + 1);
+    const u64 stack_end = warp.local_base + stack_bytes * static_cast<u64>(lane + 1);
     if (frame + callee.frame_bytes > stack_end) {
       raise_fault(warp, op, lane, Fault::Kind::kStackOverflow, frame, nullptr);
     }

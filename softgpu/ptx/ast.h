@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace farcall::softgpu::ptx {
@@ -101,6 +102,16 @@ struct Variable {
   uint64_t bytes() const { return uint64_t{type.bytes()} * vector * count; }
 };
 
+// What a .loc says: from this line of the PTX on, the code is of that line of a source.
+struct SourceLocation {
+  int ptx_line = 0;
+  uint32_t file = 0, line = 0;  // Module::files
+  // Of code that was inlined: the function's name is at this label of .debug_str, and it was called
+  // from there.
+  std::string_view function;
+  uint32_t caller_file = 0, caller_line = 0;  // 0: not inlined
+};
+
 struct Function {
   std::string_view name;
   bool is_entry = false;
@@ -122,6 +133,7 @@ struct Function {
       locals;  // .local, .shared and .param variables of the body, one per declaration
   std::vector<Instruction> body;
   std::vector<std::vector<int32_t>> branch_tables;  // instructions that a brx may go to
+  std::vector<SourceLocation> locations;            // by ptx_line; empty without -lineinfo
 };
 
 struct Alias {
@@ -135,6 +147,8 @@ struct Module {
   std::vector<Variable> variables;
   std::vector<Function> functions;  // in file order, declarations included
   std::vector<Alias> aliases;
+  std::unordered_map<uint32_t, std::string_view> files;  // .file: number to name
+  std::string_view debug_strings;                        // the text inside .section .debug_str
 };
 
 }  // namespace farcall::softgpu::ptx

@@ -184,7 +184,7 @@ class BodyParser {
       function_.locals.push_back(std::move(variable));
       lexer_.expect(";");
     } else if (word == "loc") {
-      lexer_.skip_line();
+      location(token.line);
     } else if (word == "pragma") {
       lexer_.skip_past(";");
     } else if (word == "extern") {
@@ -192,6 +192,29 @@ class BodyParser {
     } else {
       lexer_.fail_at(token.line, "unknown directive '" + std::string(token.text) + "'");
     }
+  }
+
+  // 1 12 5, function_name $L__info_string0 + 4, inlined_at 1 30 2. What is malformed is left out:
+  // nothing depends on it.
+  void location(int line) {
+    SourceLocation at;
+    at.ptx_line = line;
+    uint32_t column = 0;
+    bool ok = parse_line_number(lexer_, line, &at.file) &&
+              parse_line_number(lexer_, line, &at.line) && parse_line_number(lexer_, line, &column);
+    auto here = [&] { return !lexer_.at_end() && lexer_.current().line == line; };
+    while (ok && here()) {
+      const Token token = lexer_.take();
+      if (token.text == "function_name" && here()) {
+        at.function = lexer_.take().text;
+      } else if (token.text == "inlined_at") {
+        ok = parse_line_number(lexer_, line, &at.caller_file) &&
+             parse_line_number(lexer_, line, &at.caller_line) &&
+             parse_line_number(lexer_, line, &column);
+      }
+    }
+    while (here()) lexer_.take();
+    if (ok) function_.locations.push_back(at);
   }
 
   void registers() {

@@ -45,13 +45,17 @@ class ModuleParser {
     } else if (word == "extern") {
       linkage_.is_extern = true;
     } else if (word == "file") {
-      lexer_.skip_line();
+      file(token.line);
     } else if (word == "loc") {
       lexer_.skip_line();
     } else if (word == "section") {
+      const bool strings = lexer_.is(".debug_str");
       while (!lexer_.at_end() && !lexer_.is("{")) lexer_.take();
       int line = 0;
-      if (lexer_.is("{")) lexer_.take_braces(&line);
+      if (lexer_.is("{")) {
+        const std::string_view text = lexer_.take_braces(&line);
+        if (strings) module_.debug_strings = text;
+      }
     } else if (word == "alias") {
       Alias alias;
       alias.name = parse_name(lexer_);
@@ -64,6 +68,15 @@ class ModuleParser {
     } else {
       lexer_.fail_at(token.line, "unknown directive '" + std::string(token.text) + "'");
     }
+  }
+
+  void file(int line) {  // 1 "/src/a.cu", TIMESTAMP, SIZE
+    uint32_t number = 0;
+    if (parse_line_number(lexer_, line, &number) && lexer_.is(Token::Kind::kString)) {
+      const std::string_view quoted = lexer_.current().text;
+      if (quoted.size() >= 2) module_.files[number] = quoted.substr(1, quoted.size() - 2);
+    }
+    while (!lexer_.at_end() && lexer_.current().line == line) lexer_.take();
   }
 
   void version() {  // 9.0

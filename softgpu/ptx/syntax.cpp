@@ -155,6 +155,13 @@ int64_t parse_integer(Lexer& lexer) {
   return number.value;
 }
 
+bool parse_line_number(Lexer& lexer, int line, uint32_t* number) {
+  if (!lexer.is(Token::Kind::kNumber) || lexer.current().line != line) return false;
+  const std::string_view text = lexer.take().text;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
 std::string_view parse_name(Lexer& lexer) {
   if (!lexer.is(Token::Kind::kWord)) {
     lexer.fail("expected a name");

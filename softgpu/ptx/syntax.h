@@ -22,6 +22,8 @@ struct Number {
 };
 Number parse_number(Lexer& lexer);
 int64_t parse_integer(Lexer& lexer);
+// A plain number on that line of the text, for what must never be an error. False: something else.
+bool parse_line_number(Lexer& lexer, int line, uint32_t* number);
 
 // Behind the state space: [.align n] [.v2] .type name[n] [= initialiser].
 Variable parse_variable(Lexer& lexer, std::string_view space);

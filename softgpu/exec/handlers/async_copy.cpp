@@ -18,12 +18,10 @@ void copy(Warp& warp, const Op& op, u32 mask) {
   const bool plain = ignored == 0 && sizes == kNoSlot;
   for_each_lane(mask, [&](int lane) {
     const u64 to = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
-    if ((to & (Size - 1)) != 0) raise_fault(warp, op, lane, Fault::Kind::kMisaligned, to, nullptr);
-    if (warp.shared_limit < Size || to - warp.shared_base > warp.shared_limit - Size)
-      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, to, nullptr);
-    u8* const d = reinterpret_cast<u8*>(to);
+    u8* const d = checked_shared_address(warp, op, lane, to, Size, Access::kWrite);
     if (plain) {
-      __builtin_memcpy(d, checked_address(warp, op, lane, from[lane] + offset, Size), Size);
+      const u64 address = from[lane] + offset;
+      __builtin_memcpy(d, checked_address(warp, op, lane, address, Size, Access::kRead), Size);
       return;
     }
     u32 bytes = Size;
@@ -41,7 +39,7 @@ void copy(Warp& warp, const Op& op, u32 mask) {
       const u64 address = from[lane] + offset;
       if ((address & (Size - 1)) != 0)
         raise_fault(warp, op, lane, Fault::Kind::kMisaligned, address, nullptr);
-      __builtin_memcpy(value, checked_range(warp, op, lane, address, bytes), bytes);
+      __builtin_memcpy(value, checked_range(warp, op, lane, address, bytes, Access::kRead), bytes);
     }
     __builtin_memcpy(d, value, Size);
   });

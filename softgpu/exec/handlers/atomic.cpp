@@ -21,7 +21,7 @@ void for_each_address(Warp& warp, const Op& op, u32 mask, F f) {
   for_each_lane(mask, [&](int lane) {
     const u64 address = lane_address(warp, kind, op.a, op.imm, lane);
     if ((kind == AddressKind::kShared32 || kind == AddressKind::kShared64) &&
-        address - warp.shared_base >= warp.shared_limit) {
+        address - warp.shared_base >= warp.shared_bytes) {
       raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address, nullptr);
     }
     f(lane, checked_address(warp, op, lane, address, Bytes));
@@ -52,7 +52,7 @@ void atomic(Warp& warp, const Op& op, u32 mask) {
     } else if constexpr (Operation == AtomicOp::kExch) {
       old = __atomic_exchange_n(memory, operand, __ATOMIC_SEQ_CST);
     } else {
-      const bool in_shared = reinterpret_cast<u64>(host) - warp.shared_base < warp.shared_limit;
+      const bool in_shared = reinterpret_cast<u64>(host) - warp.shared_base < warp.shared_bytes;
       old = __atomic_load_n(memory, __ATOMIC_RELAXED);
       U desired;
       do {

@@ -24,7 +24,8 @@ constexpr size_t kMessageBytesMax = 1u << 20;  // of one printf; CUDA's whole bu
 template <class T>
 T read_device(Warp& warp, const Op& op, int lane, u64 address) {
   T value;
-  std::memcpy(&value, checked_range(warp, op, lane, address, sizeof value), sizeof value);
+  std::memcpy(&value, checked_range(warp, op, lane, address, sizeof value, Access::kRead),
+              sizeof value);
   return value;
 }
 
@@ -38,8 +39,9 @@ T argument(Warp& warp, const Op& op, int lane, unsigned index) {
 }
 template <class T>
 void give_back(Warp& warp, const Op& op, int lane, T value) {
-  std::memcpy(checked_range(warp, op, lane, formal_address(warp, op, lane, 0), sizeof value),
-              &value, sizeof value);
+  const u64 address = formal_address(warp, op, lane, 0);
+  std::memcpy(checked_range(warp, op, lane, address, sizeof value, Access::kWrite), &value,
+              sizeof value);
 }
 
 template <class Value>

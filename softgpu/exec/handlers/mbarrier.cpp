@@ -12,13 +12,13 @@ using namespace FARCALL_ISA;
 namespace {
 
 // Calls f(lane, host address of the object).
-template <class F>
+template <Access How = Access::kAtomic, class F>
 void for_each_object(Warp& warp, const Op& op, u32 mask, F f) {
   warp.current = &op;
   warp.current_mask = mask;
   for_each_lane(mask, [&](int lane) {
     const u64 address = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
-    u8* const host = checked_address(warp, op, lane, address, sizeof(Mbarrier));
+    u8* const host = checked_address(warp, op, lane, address, sizeof(Mbarrier), How);
     if (!is_shared_of_cluster(warp, address)) {
       raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address,
                   "an mbarrier outside of shared memory");
@@ -58,7 +58,7 @@ void arrive(Warp& warp, const Op& op, u32 mask) {
 }  // namespace
 
 void mbarrier_init(Warp& warp, const Op& op, u32 mask) {
-  for_each_object(warp, op, mask, [&](int lane, u8* host) {
+  for_each_object<Access::kStrongWrite>(warp, op, mask, [&](int lane, u8* host) {
     const u32 count = lanes<u32>(warp, op.b)[lane];
     if (count == 0 || count > Mbarrier::kCountMax) {
       raise_fault(warp, op, lane, Fault::Kind::kIllegalInstruction, 0,
@@ -71,7 +71,8 @@ void mbarrier_init(Warp& warp, const Op& op, u32 mask) {
 }
 
 void mbarrier_invalidate(Warp& warp, const Op& op, u32 mask) {
-  for_each_object(warp, op, mask, [](int, u8* host) { Mbarrier{}.store(host); });
+  for_each_object<Access::kStrongWrite>(warp, op, mask,
+                                        [](int, u8* host) { Mbarrier{}.store(host); });
 }
 
 void mbarrier_touch(Warp& warp, const Op& op, u32 mask) {

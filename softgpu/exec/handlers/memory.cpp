@@ -90,12 +90,14 @@ template <AddressKind Kind>
 template <AddressKind Kind>
 [[gnu::noinline]] void check_each(Warp& warp, const Op& op, u32 mask, WarpAddresses& at,
                                   u32 bytes) {
-  const Extent memory = extent<Kind>(warp);
+  const Extent memory = Kind == AddressKind::kLocal ? Extent{warp.local_base, warp.local_bytes}
+                                                    : Extent{warp.shared_base, warp.shared_bytes};
   for_each_lane(mask, [&](int i) {
-    checked_address(warp, op, i, at.lane[i], bytes);
-    if (Kind != AddressKind::kGeneric && !memory.holds(at.lane[i], bytes)) {
+    const bool aligned = (at.lane[i] & (bytes - 1)) == 0;
+    if (Kind != AddressKind::kGeneric && aligned && !memory.holds(at.lane[i], bytes)) {
       raise_fault(warp, op, i, Fault::Kind::kIllegalAddress, at.lane[i], nullptr);
     }
+    checked_address(warp, op, i, at.lane[i], bytes);
   });
 }
 

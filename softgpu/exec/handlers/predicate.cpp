@@ -34,8 +34,8 @@ void predicate_logic(Warp& warp, const Op& op, u32 mask) {
 void is_space(Warp& warp, const Op& op, u32 mask) {
   const auto* a = lanes<u64>(warp, op.a);
   set_predicate(warp, op.pd, mask, mask_of([&](int i) {
-                  const bool shared = a[i] - warp.shared_base < warp.shared_limit;
-                  const bool local = a[i] - warp.local_base < warp.local_limit;
+                  const bool shared = a[i] - warp.shared_base < warp.shared_bytes;
+                  const bool local = a[i] - warp.local_base < warp.local_bytes;
                   const bool param = a[i] - warp.block->params < warp.block->run->param_bytes;
                   switch (op.flags) {
                     case kIsShared:
