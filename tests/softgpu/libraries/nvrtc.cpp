@@ -1,5 +1,6 @@
 // NVRTC: a kernel compiled while the program runs, for the device's own architecture as programs
-// ask for it, loaded with the driver's interface and launched.
+// ask for it, loaded with the driver's interface and launched; once as PTX, once as what softgpu's
+// libnvrtc gives for a cubin.
 #include <cuda.h>
 #include <nvrtc.h>
 
@@ -17,38 +18,40 @@ __global__ void scale(const T* in, T* out, T factor, int n) {
 }
 )";
 
-std::string compile(const char* expression, std::string* lowered) {
-  cudaDeviceProp properties;
-  OK(cudaGetDeviceProperties(&properties, 0));
-  const std::string architecture = "--gpu-architecture=compute_" +
-                                   std::to_string(properties.major) +
-                                   std::to_string(properties.minor);
+struct Compiled {
+  std::string code, kernel;
+};
+
+// `architecture`: "compute_" for PTX, "sm_" for a cubin.
+Compiled compile(const char* architecture, const char* expression) {
+  cudaDeviceProp device;
+  OK(cudaGetDeviceProperties(&device, 0));
+  const std::string option = std::string("--gpu-architecture=") + architecture +
+                             std::to_string(device.major) + std::to_string(device.minor);
   nvrtcProgram program;
   LIB(nvrtcCreateProgram(&program, kSource, "scale.cu", 0, nullptr, nullptr));
   LIB(nvrtcAddNameExpression(program, expression));
-  const char* options[] = {architecture.c_str(), "--std=c++17"};
+  const char* options[] = {option.c_str(), "--std=c++17"};
   LIB(nvrtcCompileProgram(program, 2, options));
-  const char* name = nullptr;
+  const char* name = "";
   LIB(nvrtcGetLoweredName(program, expression, &name));
-  if (name != nullptr) *lowered = name;
+  Compiled out{"", name};
   size_t bytes = 0;
-  LIB(nvrtcGetPTXSize(program, &bytes));
-  std::string ptx(bytes, '\0');
-  LIB(nvrtcGetPTX(program, ptx.data()));
+  LIB(nvrtcGetCUBINSize(program, &bytes));
+  const bool cubin = bytes != 0;
+  CHECK(cubin == (architecture[0] == 's'));
+  if (!cubin) LIB(nvrtcGetPTXSize(program, &bytes));
+  out.code.resize(bytes);
+  LIB(cubin ? nvrtcGetCUBIN(program, out.code.data()) : nvrtcGetPTX(program, out.code.data()));
   LIB(nvrtcDestroyProgram(&program));
-  return ptx;
+  return out;
 }
 
-}  // namespace
-
-int main() {
-  OK(cudaFree(nullptr));
-  std::string name;
-  const std::string ptx = compile("scale<double>", &name);
+void run(const Compiled& compiled) {
   CUmodule module = nullptr;
   CUfunction kernel = nullptr;
-  LIB(cuModuleLoadData(&module, ptx.c_str()));
-  LIB(cuModuleGetFunction(&kernel, module, name.c_str()));
+  LIB(cuModuleLoadData(&module, compiled.code.c_str()));
+  LIB(cuModuleGetFunction(&kernel, module, compiled.kernel.c_str()));
   int n = 1000;
   double factor = 3;
   const std::vector<double> in = numbers<double>(n, 1);
@@ -60,5 +63,13 @@ int main() {
   for (double value : in) wanted.push_back(factor * value);
   CLOSE(dout.values(), wanted, 0);
   LIB(cuModuleUnload(module));
+}
+
+}  // namespace
+
+int main() {
+  OK(cudaFree(nullptr));
+  run(compile("compute_", "scale<double>"));
+  run(compile("sm_", "scale<double>"));
   return finish();
 }
