@@ -68,7 +68,7 @@ farcall_library(softgpu_engine
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp decode/wmma.cpp
     exec/block.cpp exec/buffer.cpp exec/check.cpp exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
-    exec/grid.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
+    exec/grid.cpp exec/hooks.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)

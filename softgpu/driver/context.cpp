@@ -157,6 +157,7 @@ void Context::remove_objects() {
     per_thread_.clear();
     orphans_.clear();
     legacy_.tail = nullptr;
+    before_new_streams_ = nullptr;
   }
   heap_.reset();
   for (const Region& region : all.memory_map.of_context(this)) {
@@ -188,7 +189,12 @@ void Context::fail(CUresult error, const std::string& message) {
 
 // ------------------------------------------------------------------ streams
 
-void Context::add_stream(const StreamRef& stream) { streams_.push_back(stream); }
+void Context::add_stream(const StreamRef& stream) {
+  if (before_new_streams_ != nullptr && !before_new_streams_->done()) {
+    stream->tail = before_new_streams_;
+  }
+  streams_.push_back(stream);
+}
 
 StreamRef Context::create_stream(unsigned stream_flags, int priority) {
   auto stream = std::make_shared<Stream>(*this, shared_from_this(), Stream::Kind::kUser,
@@ -318,6 +324,17 @@ std::vector<OperationRef> Context::all_tails() {
 }
 
 OperationRef Context::join() { return submit_operation({}, all_tails()); }
+
+void Context::wait_everywhere(const OperationRef& operation) {
+  std::lock_guard lock(order_mutex_);
+  const auto wait = [&](OperationRef& tail) {
+    const OperationRef after[] = {tail, operation};
+    tail = submit_operation({}, after);
+  };
+  wait(before_new_streams_);
+  wait(legacy_.tail);
+  for (const StreamRef& stream : streams_) wait(stream->tail);
+}
 
 bool Context::idle(const Stream& stream) {
   std::lock_guard lock(order_mutex_);

@@ -86,6 +86,8 @@ class Context : public std::enable_shared_from_this<Context> {
   // Waits for everything submitted so far and gives out what kernels printed.
   CUresult synchronize();
   OperationRef join();  // done when everything submitted so far is
+  // Everything submitted from now on comes after the operation.
+  void wait_everywhere(const OperationRef& operation);
   // Has the stream nothing left to do? For the legacy stream that includes what it would wait for.
   bool idle(const Stream& stream);
   // Waits for one operation, like synchronize().
@@ -119,6 +121,7 @@ class Context : public std::enable_shared_from_this<Context> {
   std::vector<StreamRef> streams_;  // created by the program, and per-thread ones
   std::unordered_map<uint64_t, StreamRef> per_thread_;
   std::vector<OperationRef> orphans_;  // the last operations of streams that are gone
+  OperationRef before_new_streams_;    // what streams made from now on begin after
 };
 
 }  // namespace farcall::softgpu

@@ -294,6 +294,19 @@ CUresult api::cuCtxRecordEvent(CUcontext handle, CUevent event_handle) {
   return CUDA_SUCCESS;
 }
 
+// All the context does from now on comes after the event, which may be another context's.
+CUresult api::cuCtxWaitEvent(CUcontext handle, CUevent event_handle) {
+  ContextRef context;
+  if (CUresult error = find_context(handle, &context)) return error;
+  std::shared_ptr<Event> event = driver().events.find(event_handle);
+  if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (event->state().capture != nullptr) return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
+  if (CUresult error = check_unsafe_call()) return error;
+  const OperationRef recorded = event->to_wait_for();
+  if (recorded != nullptr && !recorded->done()) context->wait_everywhere(recorded);
+  return CUDA_SUCCESS;
+}
+
 // ------------------------------------------------------------------ peers
 
 CUresult api::cuCtxEnablePeerAccess(CUcontext handle, unsigned flags) {

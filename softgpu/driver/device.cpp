@@ -5,9 +5,11 @@
 #include <cstring>
 
 #include "softgpu/driver/context.h"
+#include "softgpu/driver/graph.h"
 #include "softgpu/driver/library_views.h"
 #include "softgpu/driver/pool.h"
 #include "softgpu/driver/thread_state.h"
+#include "softgpu/exec/hooks.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -24,6 +26,18 @@ CUuuid uuid_of(int ordinal) {
 }
 
 }  // namespace
+
+namespace {
+
+bool set_condition(uint64_t handle, uint32_t value) {
+  const std::shared_ptr<Condition> condition = Condition::find(handle);
+  if (condition != nullptr) condition->value = value;
+  return condition != nullptr;
+}
+
+}  // namespace
+
+void Device::install_hooks() { set_engine_hooks({set_condition}); }
 
 Device::Device(Driver& of, int number)
     : ordinal(number),
@@ -248,6 +262,71 @@ CUresult api::cuDeviceCanAccessPeer(int* can, CUdevice ordinal, CUdevice peer_or
   if (can == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *can = device != peer;
   return CUDA_SUCCESS;
+}
+
+namespace {
+
+// What the engine's atomics can do, wherever the memory is.
+CUresult atomic_capabilities(unsigned* capabilities, const CUatomicOperation* operations,
+                             unsigned count) {
+  if (capabilities == nullptr || operations == nullptr || count == 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  constexpr unsigned kWords = CU_ATOMIC_CAPABILITY_REDUCTION | CU_ATOMIC_CAPABILITY_SCALAR_32 |
+                              CU_ATOMIC_CAPABILITY_SCALAR_64;
+  for (unsigned i = 0; i < count; ++i) {
+    switch (operations[i]) {
+      case CU_ATOMIC_OPERATION_INTEGER_ADD:
+      case CU_ATOMIC_OPERATION_INTEGER_MIN:
+      case CU_ATOMIC_OPERATION_INTEGER_MAX:
+        capabilities[i] = kWords | CU_ATOMIC_CAPABILITY_SIGNED | CU_ATOMIC_CAPABILITY_UNSIGNED;
+        break;
+      case CU_ATOMIC_OPERATION_INTEGER_INCREMENT:
+      case CU_ATOMIC_OPERATION_INTEGER_DECREMENT:
+        capabilities[i] = CU_ATOMIC_CAPABILITY_REDUCTION | CU_ATOMIC_CAPABILITY_SCALAR_32 |
+                          CU_ATOMIC_CAPABILITY_UNSIGNED;
+        break;
+      case CU_ATOMIC_OPERATION_AND:
+      case CU_ATOMIC_OPERATION_OR:
+      case CU_ATOMIC_OPERATION_XOR:
+        capabilities[i] = kWords;
+        break;
+      case CU_ATOMIC_OPERATION_EXCHANGE:
+      case CU_ATOMIC_OPERATION_CAS:
+        capabilities[i] = CU_ATOMIC_CAPABILITY_SCALAR_32 | CU_ATOMIC_CAPABILITY_SCALAR_64;
+        break;
+      case CU_ATOMIC_OPERATION_FLOAT_ADD:
+        capabilities[i] = kWords;
+        break;
+      case CU_ATOMIC_OPERATION_FLOAT_MIN:
+      case CU_ATOMIC_OPERATION_FLOAT_MAX:
+        capabilities[i] = 0;  // PTX has them for no more than half precision
+        break;
+      default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUresult api::cuDeviceGetHostAtomicCapabilities(unsigned* capabilities,
+                                                const CUatomicOperation* operations, unsigned count,
+                                                CUdevice ordinal) {
+  Device* device;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  return atomic_capabilities(capabilities, operations, count);
+}
+
+CUresult api::cuDeviceGetP2PAtomicCapabilities(unsigned* capabilities,
+                                               const CUatomicOperation* operations, unsigned count,
+                                               CUdevice ordinal, CUdevice peer_ordinal) {
+  Device *device, *peer;
+  if (CUresult error = find_device(ordinal, &device)) return error;
+  if (CUresult error = find_device(peer_ordinal, &peer)) return error;
+  if (device == peer) return CUDA_ERROR_INVALID_DEVICE;
+  return atomic_capabilities(capabilities, operations, count);
 }
 
 CUresult api::cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attribute, CUdevice ordinal,

@@ -242,6 +242,7 @@ bool DeviceMemory::unpark(uint64_t base, size_t bytes, Region region) {
   region.base = base;
   region.bytes = bytes;
   region.device = device_;
+  if (unwritten_ != nullptr) unwritten_->set_unwritten(base, bytes);
   return map_.insert(region);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <set>
 #include <unordered_map>
 
@@ -19,27 +20,93 @@ CUgraphNodeType node_type(const Work& work) {
     CUgraphNodeType operator()(const HostWork&) { return CU_GRAPH_NODE_TYPE_HOST; }
     CUgraphNodeType operator()(const CallbackWork&) { return CU_GRAPH_NODE_TYPE_HOST; }
     CUgraphNodeType operator()(const FreeWork&) { return CU_GRAPH_NODE_TYPE_MEM_FREE; }
-    CUgraphNodeType operator()(const ValueWork&) { return CU_GRAPH_NODE_TYPE_BATCH_MEM_OP; }
+    CUgraphNodeType operator()(const WordsWork&) { return CU_GRAPH_NODE_TYPE_BATCH_MEM_OP; }
   };
   return std::visit(Type{}, work);
 }
 
 // ------------------------------------------------------------------ what nodes hold
 
+namespace {
+
+struct GraphMemories {
+  std::mutex mutex;
+  std::unordered_map<uint64_t, GraphMemory*> by_address;  // guarded by mutex
+};
+GraphMemories& graph_memories() {
+  static GraphMemories& instance = *new GraphMemories;
+  return instance;
+}
+
+}  // namespace
+
 CUresult GraphMemory::create(Context& context, size_t bytes, std::shared_ptr<GraphMemory>* out) {
   Region region;
   region.kind = Region::Kind::kGraph;
   region.context = &context;
-  const uint64_t address = context.device().memory.allocate_region(bytes, region);
+  DeviceMemory& memory = context.device().memory;
+  uint64_t address = memory.allocate_region(bytes, region);
+  if (address == 0) {
+    context.device().trim_pools();
+    address = memory.allocate_region(bytes, region);
+  }
   if (address == 0) return CUDA_ERROR_OUT_OF_MEMORY;
   out->reset(new GraphMemory(context.device(), address, bytes));
+  {
+    std::lock_guard lock(graph_memories().mutex);
+    graph_memories().by_address[address] = out->get();
+  }
   context.device().graph_memory_changes(static_cast<int64_t>(bytes));
   return CUDA_SUCCESS;
 }
 
+bool GraphMemory::free(uint64_t address) {
+  std::lock_guard lock(graph_memories().mutex);
+  auto found = graph_memories().by_address.find(address);
+  return found != graph_memories().by_address.end() && found->second->allocated.exchange(false);
+}
+
 GraphMemory::~GraphMemory() {
+  {
+    std::lock_guard lock(graph_memories().mutex);
+    graph_memories().by_address.erase(address_);
+  }
   device_.memory.free_region(address_);
   device_.graph_memory_changes(-static_cast<int64_t>(bytes_));
+}
+
+namespace {
+
+struct Conditions {
+  std::mutex mutex;
+  uint64_t next = 16;                                                // guarded by mutex
+  std::unordered_map<uint64_t, std::weak_ptr<Condition>> by_handle;  // guarded by mutex
+};
+Conditions& conditions() {
+  static Conditions& instance = *new Conditions;
+  return instance;
+}
+
+}  // namespace
+
+CUgraphConditionalHandle Condition::create(std::shared_ptr<Condition> condition) {
+  std::lock_guard lock(conditions().mutex);
+  condition->handle_ =
+      uint64_t{static_cast<uint8_t>(HandleKind::kCondition)} << 40 | conditions().next;
+  conditions().next += 16;
+  conditions().by_handle[condition->handle_] = condition;
+  return condition->handle_;
+}
+
+std::shared_ptr<Condition> Condition::find(CUgraphConditionalHandle handle) {
+  std::lock_guard lock(conditions().mutex);
+  auto found = conditions().by_handle.find(handle);
+  return found == conditions().by_handle.end() ? nullptr : found->second.lock();
+}
+
+Condition::~Condition() {
+  std::lock_guard lock(conditions().mutex);
+  conditions().by_handle.erase(handle_);
 }
 
 void UserObject::retain(unsigned count) {
@@ -86,15 +153,48 @@ GraphRef Graph::create() {
 
 Graph::~Graph() = default;
 
-CUresult Graph::add(NodeContent content, std::span<const GraphNodeRef> after, GraphNodeRef* out) {
+bool is_ordinary(const CUgraphEdgeData& data) {
+  return data.from_port == 0 && data.to_port == 0 && data.type == CU_GRAPH_DEPENDENCY_TYPE_DEFAULT;
+}
+
+namespace {
+
+// Only a kernel can release its successors before it ends, and only kernels wait inside.
+CUresult check_edge(const CUgraphEdgeData& data, const GraphNode& from, const GraphNode& to) {
+  const CUgraphEdgeData zeros = {};
+  if (data.to_port != 0 || data.from_port > CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER ||
+      data.type > CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC ||
+      std::memcmp(data.reserved, zeros.reserved, sizeof(data.reserved)) != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  const bool kernels = from.content.type == CU_GRAPH_NODE_TYPE_KERNEL &&
+                       to.content.type == CU_GRAPH_NODE_TYPE_KERNEL;
+  if (data.from_port != 0 && from.content.type != CU_GRAPH_NODE_TYPE_KERNEL) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (data.type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC && !kernels) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUresult Graph::add(NodeContent content, std::span<const GraphNodeRef> after, GraphNodeRef* out,
+                    const CUgraphEdgeData* data) {
   std::lock_guard lock(mutex);
   auto node = std::make_shared<GraphNode>(*this, std::move(content));
-  for (const GraphNodeRef& dependency : after) {
+  for (size_t i = 0; i < after.size(); ++i) {
+    GraphNode* dependency = after[i].get();
     if (&dependency->graph != this ||
-        std::find(node->after.begin(), node->after.end(), dependency.get()) != node->after.end()) {
+        std::find(node->after.begin(), node->after.end(), dependency) != node->after.end()) {
       return CUDA_ERROR_INVALID_VALUE;
     }
-    node->after.push_back(dependency.get());
+    if (data != nullptr) {
+      if (CUresult error = check_edge(data[i], *dependency, *node)) return error;
+      if (!is_ordinary(data[i])) node->edge_data[dependency] = data[i];
+    }
+    node->after.push_back(dependency);
   }
   node->handle = driver().graph_nodes.insert(node);
   nodes_.push_back(node);
@@ -102,25 +202,36 @@ CUresult Graph::add(NodeContent content, std::span<const GraphNodeRef> after, Gr
   return CUDA_SUCCESS;
 }
 
-CUresult Graph::connect(GraphNode& from, GraphNode& to) {
+CUresult Graph::connect(GraphNode& from, GraphNode& to, const CUgraphEdgeData& data) {
   std::lock_guard lock(mutex);
   if (&from.graph != this || &to.graph != this || &from == &to) return CUDA_ERROR_INVALID_VALUE;
   if (std::find(to.after.begin(), to.after.end(), &from) != to.after.end()) {
     return CUDA_ERROR_INVALID_VALUE;
   }
+  if (CUresult error = check_edge(data, from, to)) return error;
   to.after.push_back(&from);
+  if (!is_ordinary(data)) to.edge_data[&from] = data;
   return CUDA_SUCCESS;
 }
 
-CUresult Graph::disconnect(GraphNode& from, GraphNode& to) {
+CUresult Graph::disconnect(GraphNode& from, GraphNode& to, const CUgraphEdgeData& data) {
   std::lock_guard lock(mutex);
   if (&from.graph != this || &to.graph != this) return CUDA_ERROR_INVALID_VALUE;
-  return std::erase(to.after, &from) > 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  auto found = to.edge_data.find(&from);
+  const CUgraphEdgeData there = found == to.edge_data.end() ? CUgraphEdgeData{} : found->second;
+  if (std::memcmp(&there, &data, sizeof(data)) != 0 || std::erase(to.after, &from) == 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  to.edge_data.erase(&from);
+  return CUDA_SUCCESS;
 }
 
 CUresult Graph::remove(GraphNode& node) {
   std::lock_guard lock(mutex);
-  for (const GraphNodeRef& other : nodes_) std::erase(other->after, &node);
+  for (const GraphNodeRef& other : nodes_) {
+    std::erase(other->after, &node);
+    other->edge_data.erase(&node);
+  }
   driver().graph_nodes.remove(node.handle);
   std::erase_if(nodes_, [&node](const GraphNodeRef& one) { return one.get() == &node; });
   return CUDA_SUCCESS;
@@ -134,16 +245,28 @@ GraphRef Graph::clone() const {
   for (const GraphNodeRef& node : nodes_) {
     NodeContent content = node->content;
     if (content.child != nullptr) content.child = content.child->clone();
+    if (content.conditional != nullptr) {
+      content.conditional = std::make_shared<Conditional>(*content.conditional);
+      content.conditional->shown.clear();
+      for (GraphRef& body : content.conditional->bodies) {
+        body = body->clone();
+        content.conditional->shown.push_back(body->handle());
+      }
+    }
     GraphNodeRef made;
     const CUresult added = copy->add(std::move(content), {}, &made);
     assert(added == CUDA_SUCCESS);
     (void)added;
     made->cloned_from = node->id;
+    made->attributes = node->attributes;
     copies.emplace(node.get(), std::move(made));
   }
   for (const GraphNodeRef& node : nodes_) {
     for (const GraphNode* dependency : node->after) {
       copies[node.get()]->after.push_back(copies[dependency].get());
+    }
+    for (const auto& [dependency, data] : node->edge_data) {
+      copies[node.get()]->edge_data[copies[dependency].get()] = data;
     }
   }
   return copy;
@@ -155,6 +278,9 @@ void Graph::retire() {
   for (const GraphNodeRef& node : nodes_) {
     driver().graph_nodes.remove(node->handle);
     if (node->content.child != nullptr) node->content.child->retire();
+    if (node->content.conditional != nullptr) {
+      for (const GraphRef& body : node->content.conditional->bodies) body->retire();
+    }
   }
 }
 

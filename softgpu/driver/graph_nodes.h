@@ -20,6 +20,10 @@ CUresult make_memset_content(const CUDA_MEMSET_NODE_PARAMS* shape, CUcontext con
 CUresult make_host_content(const CUDA_HOST_NODE_PARAMS* params, NodeContent* out);
 CUresult make_event_content(CUgraphNodeType type, CUevent event, NodeContent* out);
 CUresult make_allocation_content(CUDA_MEM_ALLOC_NODE_PARAMS* params, NodeContent* out);
+CUresult make_free_content(CUdeviceptr address, NodeContent* out);
+CUresult make_child_content(CUgraph child, NodeContent* out);
+CUresult make_words_content(const CUDA_BATCH_MEM_OP_NODE_PARAMS* params, NodeContent* out);
+CUresult make_conditional_content(CUDA_CONDITIONAL_NODE_PARAMS* params, NodeContent* out);
 CUresult make_content(CUgraphNodeParams* params, NodeContent* out);
 
 }  // namespace farcall::softgpu

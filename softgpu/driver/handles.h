@@ -33,6 +33,7 @@ enum class HandleKind : uint8_t {
   kLinkState,
   kUserObject,
   kPhysicalMemory,
+  kCondition,
 };
 
 template <class Object, class Handle, HandleKind kKind>

@@ -7,6 +7,7 @@
 #include "softgpu/driver/capture.h"
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/device.h"
+#include "softgpu/driver/graph.h"
 #include "softgpu/driver/pool.h"
 
 namespace farcall::softgpu {
@@ -86,7 +87,10 @@ CUresult free_at(uint64_t address, bool (*may_free)(Region::Kind)) {
     Pool::released(address);
     return CUDA_SUCCESS;
   }
-  if (region->kind == Region::Kind::kGraph) return CUDA_SUCCESS;  // stays for the next launch
+  // The memory itself stays for the next launch.
+  if (region->kind == Region::Kind::kGraph) {
+    return GraphMemory::free(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
   return driver().device(region->device)->memory.free_region(address) ? CUDA_SUCCESS
                                                                       : CUDA_ERROR_INVALID_VALUE;
 }
@@ -162,6 +166,10 @@ CUresult api::cuMemAllocHost_v2(void** out, size_t bytes) {
   return api::cuMemHostAlloc(out, bytes, 0);
 }
 
+CUresult api::cuMemAllocHost(void** out, unsigned bytes) {
+  return api::cuMemHostAlloc(out, bytes, 0);
+}
+
 CUresult api::cuMemFreeHost(void* address) {
   if (address == nullptr) return CUDA_SUCCESS;
   return free_at(reinterpret_cast<uint64_t>(address),
@@ -187,6 +195,10 @@ CUresult api::cuMemHostRegister_v2(void* address, size_t bytes, unsigned flags) 
   }
   return driver().memory_map.insert(region) ? CUDA_SUCCESS
                                             : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+}
+
+CUresult api::cuMemHostRegister(void* address, size_t bytes, unsigned flags) {
+  return api::cuMemHostRegister_v2(address, bytes, flags);
 }
 
 CUresult api::cuMemHostUnregister(void* address) {

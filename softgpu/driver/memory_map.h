@@ -43,6 +43,8 @@ struct Region {
   // Advice about managed memory: without effect, but it can be asked for. Devices as in
   // cuMemAdvise.
   bool read_mostly = false;
+  uint32_t accessed_by = 0;  // bit n: device n; the last bit: the host
+  static constexpr uint32_t kHostBit = uint32_t{1} << 31;
   int preferred = kNoDevice, last_prefetch = kNoDevice;
   static constexpr int kNoDevice = -2;  // CU_DEVICE_INVALID
 

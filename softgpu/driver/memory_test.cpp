@@ -521,6 +521,18 @@ TEST_F(MemoryTest, ManagedMemoryRemembersAdvice) {
                                    managed, 8192),
             CUDA_SUCCESS);
   EXPECT_EQ(value, 0);
+  int devices[3] = {9, 9, 9};
+  const CUmemLocation host = {CU_MEM_LOCATION_TYPE_HOST, 0};
+  EXPECT_EQ(cuMemAdvise(managed, 8192, CU_MEM_ADVISE_SET_ACCESSED_BY, host), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemAdvise(managed, 8192, CU_MEM_ADVISE_SET_ACCESSED_BY, here), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemRangeGetAttribute(devices, sizeof(devices), CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY,
+                                   managed, 8192),
+            CUDA_SUCCESS);
+  EXPECT_THAT(devices, testing::ElementsAre(0, CU_DEVICE_CPU, CU_DEVICE_INVALID));
+  EXPECT_EQ(cuMemAdvise(managed, 8192, CU_MEM_ADVISE_UNSET_ACCESSED_BY, here), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemRangeGetAttribute(devices, 4, CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY, managed, 8192),
+            CUDA_SUCCESS);
+  EXPECT_EQ(devices[0], CU_DEVICE_CPU);
 }
 
 }  // namespace

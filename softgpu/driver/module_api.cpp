@@ -269,6 +269,14 @@ CUresult api::cuLibraryGetManaged(CUdeviceptr* out, size_t* bytes, CUlibrary han
   return CUDA_SUCCESS;
 }
 
+// Functions that host and device call by one pointer: no device says it has them
+// (CU_DEVICE_ATTRIBUTE_UNIFIED_FUNCTION_POINTERS), so none is found.
+CUresult api::cuLibraryGetUnifiedFunction(void** out, CUlibrary handle, const char* name) {
+  std::shared_ptr<Library> library;
+  if (CUresult error = find_library(handle, &library)) return error;
+  return out == nullptr || name == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_NOT_FOUND;
+}
+
 // ------------------------------------------------------------------ linking PTX
 
 CUresult api::cuLinkCreate_v2(unsigned count, CUjit_option* names, void** values,

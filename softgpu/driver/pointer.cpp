@@ -1,11 +1,13 @@
 // What the driver knows of an address: ranges, pointer attributes, and advice about managed memory.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/device.h"
 #include "softgpu/driver/memory.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/driver/stream.h"
 #include "softgpu/driver/virtual_memory.h"
 
 namespace farcall::softgpu {
@@ -229,6 +231,65 @@ CUresult api::cuMemPrefetchAsync(CUdeviceptr address, size_t bytes, CUdevice dev
   return api::cuMemPrefetchAsync_v2(address, bytes, location_of_device(device), 0, stream);
 }
 
+namespace {
+
+// Every range is checked before any is touched. `locations` may be empty.
+CUresult for_each_managed(const CUdeviceptr* addresses, const size_t* sizes, size_t count,
+                          const CUmemLocation* locations, const size_t* first,
+                          size_t location_count, unsigned long long flags, CUstream stream_handle) {
+  StreamRef stream;
+  if (CUresult error = find_stream(stream_handle, &stream)) return error;
+  // As CUDA documents: not in the legacy stream.
+  if (addresses == nullptr || sizes == nullptr || count == 0 || flags != 0 ||
+      stream->kind() == Stream::Kind::kLegacy) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!all_managed(addresses[i], sizes[i])) return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (size_t i = 0; i < location_count; ++i) {
+    if (first[i] >= count || (i == 0 ? first[i] != 0 : first[i] <= first[i - 1])) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (!is_location(locations[i])) return CUDA_ERROR_INVALID_DEVICE;
+  }
+  size_t location = 0;
+  for (size_t i = 0; i < count && location_count > 0; ++i) {
+    if (location + 1 < location_count && first[location + 1] == i) ++location;
+    const int target = locations[location].type == CU_MEM_LOCATION_TYPE_DEVICE
+                           ? locations[location].id
+                           : CU_DEVICE_CPU;
+    driver().memory_map.update(driver().memory_map.find(addresses[i])->base,
+                               [target](Region& region) { region.last_prefetch = target; });
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUresult api::cuMemPrefetchBatchAsync(CUdeviceptr* addresses, size_t* sizes, size_t count,
+                                      CUmemLocation* locations, size_t* first,
+                                      size_t location_count, unsigned long long flags,
+                                      CUstream stream) {
+  if (locations == nullptr || first == nullptr || location_count == 0 || location_count > count) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return for_each_managed(addresses, sizes, count, locations, first, location_count, flags, stream);
+}
+
+// What is discarded may be lost; here it stays, which a program can't tell from being lucky.
+CUresult api::cuMemDiscardBatchAsync(CUdeviceptr* addresses, size_t* sizes, size_t count,
+                                     unsigned long long flags, CUstream stream) {
+  return for_each_managed(addresses, sizes, count, nullptr, nullptr, 0, flags, stream);
+}
+CUresult api::cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr* addresses, size_t* sizes, size_t count,
+                                                CUmemLocation* locations, size_t* first,
+                                                size_t location_count, unsigned long long flags,
+                                                CUstream stream) {
+  return api::cuMemPrefetchBatchAsync(addresses, sizes, count, locations, first, location_count,
+                                      flags, stream);
+}
+
 CUresult api::cuMemAdvise_v2(CUdeviceptr address, size_t bytes, CUmem_advise advice,
                              CUmemLocation location) {
   if (!all_managed(address, bytes)) return CUDA_ERROR_INVALID_VALUE;
@@ -248,8 +309,14 @@ CUresult api::cuMemAdvise_v2(CUdeviceptr address, size_t bytes, CUmem_advise adv
     case CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION:
       return change([](Region& region) { region.preferred = CU_DEVICE_INVALID; });
     case CU_MEM_ADVISE_SET_ACCESSED_BY:
-    case CU_MEM_ADVISE_UNSET_ACCESSED_BY:
-      return is_location(location) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    case CU_MEM_ADVISE_UNSET_ACCESSED_BY: {
+      if (!is_location(location)) return CUDA_ERROR_INVALID_DEVICE;
+      const uint32_t bit = device == CU_DEVICE_CPU ? Region::kHostBit : uint32_t{1} << device;
+      const bool on = advice == CU_MEM_ADVISE_SET_ACCESSED_BY;
+      return change([bit, on](Region& region) {
+        region.accessed_by = on ? region.accessed_by | bit : region.accessed_by & ~bit;
+      });
+    }
     default:
       return CUDA_ERROR_INVALID_VALUE;
   }
@@ -267,9 +334,15 @@ CUresult api::cuMemRangeGetAttribute(void* data, size_t data_bytes, CUmem_range_
     if (device == CU_DEVICE_INVALID) return CU_MEM_LOCATION_TYPE_INVALID;
     return device == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE;
   };
-  if (attribute == CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY) {  // a list; nobody is on it
+  if (attribute == CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY) {  // a list, as much of it as there is room
     if (data_bytes == 0 || data_bytes % sizeof(int) != 0) return CUDA_ERROR_INVALID_VALUE;
-    std::fill_n(static_cast<int*>(data), data_bytes / sizeof(int), int{CU_DEVICE_INVALID});
+    std::vector<int> list;
+    for (int i = 0; i < driver().device_count(); ++i) {
+      if ((region->accessed_by >> i & 1) != 0) list.push_back(i);
+    }
+    if ((region->accessed_by & Region::kHostBit) != 0) list.push_back(CU_DEVICE_CPU);
+    list.resize(data_bytes / sizeof(int), int{CU_DEVICE_INVALID});
+    std::memcpy(data, list.data(), data_bytes);
     return CUDA_SUCCESS;
   }
   if (data_bytes != sizeof(int)) return CUDA_ERROR_INVALID_VALUE;

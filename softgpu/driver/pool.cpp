@@ -625,7 +625,9 @@ CUresult api::cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     content.freed = address;
     return capture->record(*stream, std::move(content));
   }
-  if (region->kind == Region::Kind::kGraph) return CUDA_SUCCESS;
+  if (region->kind == Region::Kind::kGraph) {
+    return GraphMemory::free(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
   if (region->kind == Region::Kind::kPool) {
     if (!Pool::releasing(address)) return CUDA_ERROR_INVALID_VALUE;
   } else if (region->kind != Region::Kind::kDevice) {

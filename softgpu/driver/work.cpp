@@ -95,11 +95,13 @@ class Runner {
     work.function(work.stream, context_.failure(), work.user_data);
   }
   void operator()(const FreeWork& work) { free_in_stream(work.address); }
-  void operator()(const ValueWork& work) {
-    if (work.is_64_bit) {
-      value<uint64_t>(work);
-    } else {
-      value<uint32_t>(work);
+  void operator()(const WordsWork& work) {
+    for (const WordOperation& one : work.operations) {
+      if (one.is_64_bit) {
+        word<uint64_t>(one);
+      } else {
+        word<uint32_t>(one);
+      }
     }
   }
 
@@ -111,10 +113,10 @@ class Runner {
     return std::chrono::nanoseconds(seconds < kForEver ? static_cast<int64_t>(seconds * 1e9) : 0);
   }
   template <class Word>
-  void value(const ValueWork& work) {
+  void word(const WordOperation& work) {
     std::atomic_ref<Word> word(*reinterpret_cast<Word*>(work.address));
     const Word wanted = static_cast<Word>(work.value);
-    if (work.kind == ValueWork::Kind::kWrite) {
+    if (work.kind == WordOperation::Kind::kWrite) {
       const std::shared_lock in_place(driver().memory_moves);
       word.store(wanted);
       if (UnwrittenBytes* unwritten = driver().unwritten()) {
@@ -127,18 +129,18 @@ class Runner {
     }
   }
   template <class Word>
-  static bool holds(ValueWork::Kind kind, Word found, Word wanted) {
+  static bool holds(WordOperation::Kind kind, Word found, Word wanted) {
     switch (kind) {
-      case ValueWork::Kind::kWrite:
+      case WordOperation::Kind::kWrite:
         return true;
       // By the documentation a cyclic comparison: (int)(found - wanted) >= 0.
-      case ValueWork::Kind::kWaitGreaterEqual:
+      case WordOperation::Kind::kWaitGreaterEqual:
         return static_cast<std::make_signed_t<Word>>(found - wanted) >= 0;
-      case ValueWork::Kind::kWaitEqual:
+      case WordOperation::Kind::kWaitEqual:
         return found == wanted;
-      case ValueWork::Kind::kWaitAnd:
+      case WordOperation::Kind::kWaitAnd:
         return (found & wanted) != 0;
-      case ValueWork::Kind::kWaitNor:
+      case WordOperation::Kind::kWaitNor:
         return static_cast<Word>(~(found | wanted)) != 0;
     }
     return true;

@@ -65,8 +65,8 @@ struct FreeWork {
   uint64_t address = 0;
 };
 
-// cuStreamWriteValue, cuStreamWaitValue.
-struct ValueWork {
+// One of cuStreamWriteValue, cuStreamWaitValue.
+struct WordOperation {
   enum class Kind : uint8_t { kWrite, kWaitGreaterEqual, kWaitEqual, kWaitAnd, kWaitNor };
   Kind kind = Kind::kWrite;
   uint64_t address = 0;
@@ -74,9 +74,14 @@ struct ValueWork {
   bool is_64_bit = false;
 };
 
+// cuStreamBatchMemOp: one after the other.
+struct WordsWork {
+  std::vector<WordOperation> operations;
+};
+
 // std::monostate does nothing: a marker, an empty node.
 using Work = std::variant<std::monostate, KernelWork, CopyWork, MemsetWork, HostWork, CallbackWork,
-                          FreeWork, ValueWork>;
+                          FreeWork, WordsWork>;
 
 inline bool does_nothing(const Work& work) { return std::holds_alternative<std::monostate>(work); }
 

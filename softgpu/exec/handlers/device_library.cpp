@@ -9,6 +9,7 @@
 #include "softgpu/exec/device_heap.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
+#include "softgpu/exec/hooks.h"
 #include "softgpu/exec/memory.h"
 
 namespace farcall::softgpu {
@@ -255,6 +256,17 @@ void library_free(Warp& warp, const Op& op, u32 mask) {
   });
 }
 
+void library_set_condition(Warp& warp, const Op& op, u32 mask) {
+  const auto set = engine_hooks().set_condition;
+  for_each_lane(mask, [&](int lane) {
+    const u64 handle = argument<u64>(warp, op, lane, 0);
+    if (set == nullptr || !set(handle, argument<u32>(warp, op, lane, 1))) {
+      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, handle,
+                  "cudaGraphSetConditional() of what is no condition");
+    }
+  });
+}
+
 }  // namespace
 
 Handler find_library_function(std::string_view name, unsigned* formals) {
@@ -268,6 +280,7 @@ Handler find_library_function(std::string_view name, unsigned* formals) {
       {"__assertfail", library_assertfail, 5},
       {"malloc", library_malloc, 2},
       {"free", library_free, 1},
+      {"cudaGraphSetConditional", library_set_condition, 2},
   };
   for (const Entry& entry : kEntries) {
     if (entry.name != name) continue;
