@@ -1,6 +1,7 @@
 // softgpu-random-programs: looks for programs on which the engine and the reference disagree.
 //
 //   softgpu-random-programs [--seconds=N] [--seed=N] [--count=N]
+//   softgpu-random-programs --print --seed=N
 //
 // From the seed on, one after the other; prints the first ten that differ, shrunk, and ends with 1.
 #include <chrono>
@@ -17,6 +18,7 @@ using namespace farcall::softgpu::reference;
 int main(int argc, char** argv) {
   uint64_t seed = 1, count = ~uint64_t{0};
   double seconds = 60;
+  bool print = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strncmp(argv[i], "--seconds=", 10) == 0)
       seconds = std::atof(argv[i] + 10);
@@ -24,9 +26,14 @@ int main(int argc, char** argv) {
       seed = std::strtoull(argv[i] + 7, nullptr, 0);
     else if (std::strncmp(argv[i], "--count=", 8) == 0)
       count = std::strtoull(argv[i] + 8, nullptr, 0);
+    else if (std::strcmp(argv[i], "--print") == 0)
+      print = true;
     else
-      return std::fprintf(stderr, "usage: %s [--seconds=N] [--seed=N] [--count=N]\n", argv[0]), 2;
+      return std::fprintf(stderr, "usage: %s [--seconds=N] [--seed=N] [--count=N] [--print]\n",
+                          argv[0]),
+             2;
   }
+  if (print) return std::fputs(generate(seed).text().c_str(), stdout), EXIT_SUCCESS;
   const auto start = std::chrono::steady_clock::now();
   auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

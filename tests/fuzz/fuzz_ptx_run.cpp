@@ -88,7 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(input), size);
   LoadError error{};
   const auto program = engine->load({&text, 1}, &error);
-  if (program == nullptr) return 0;
+  constexpr int kNoUse = -1;  // for libFuzzer and replay.cpp: nothing to go on from
+  if (program == nullptr) return kNoUse;
   constexpr size_t kKernelsMax = 4;
   constexpr uint32_t kLocalBytesMax = 64 << 10, kSharedBytesMax = 256 << 10;
   size_t launched = 0;
@@ -110,5 +111,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
     if (const auto fault = engine->launch(launch)) assert(!fault->message.empty());
     window.deallocate(data);
   }
-  return 0;
+  return launched != 0 ? 0 : kNoUse;
 }

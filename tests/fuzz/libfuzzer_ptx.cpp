@@ -1,4 +1,5 @@
-// libFuzzer's hook for the fuzzers of PTX: half of the changes are ours, the others are of bytes.
+// The hook of libFuzzer, and of replay.cpp, for the fuzzers of PTX: three quarters of the changes
+// are of words and statements, the others of bytes.
 #include <algorithm>
 #include <cstring>
 

@@ -99,10 +99,19 @@ void replace(std::string& token, std::string_view with) {
   token = std::string(with) + token.substr(core(token).size());
 }
 
+// Mostly inside the functions: what is wrong around them is found soon, and hides all the rest.
+size_t anywhere(Random& random, const std::vector<std::string>& tokens) {
+  const size_t at = random() % tokens.size();
+  if (random() % 8 == 0) return at;
+  size_t body = 0;
+  while (body < tokens.size() && tokens[body][0] != '{') ++body;
+  return body + 1 < tokens.size() ? body + 1 + at % (tokens.size() - body - 1) : at;
+}
+
 // A place of the wanted kind, looked for from a random one on; size(): none.
 template <class Wanted>
 size_t find(Random& random, const std::vector<std::string>& tokens, Wanted wanted) {
-  const size_t start = random() % tokens.size();
+  const size_t start = anywhere(random, tokens);
   for (size_t k = 0; k < tokens.size(); ++k) {
     const size_t i = (start + k) % tokens.size();
     if (wanted(i)) return i;
@@ -112,7 +121,7 @@ size_t find(Random& random, const std::vector<std::string>& tokens, Wanted wante
 
 // From behind one semicolon or brace to behind the next semicolon.
 std::pair<size_t, size_t> statement(Random& random, const std::vector<std::string>& tokens) {
-  const size_t at = random() % tokens.size();
+  const size_t at = anywhere(random, tokens);
   size_t begin = at, end = at;
   while (begin > 0 && tokens[begin - 1][0] != ';' && tokens[begin - 1][0] != '{' &&
          tokens[begin - 1][0] != ':')
@@ -160,8 +169,13 @@ void change_once(Random& random, std::vector<std::string>& tokens) {
       break;
     }
     case 4: {  // two registers change places
-      const size_t i = find(random, tokens, is_register), k = find(random, tokens, is_register);
-      if (i == none || k == none) break;
+      const size_t i = find(random, tokens, is_register);
+      if (i == none) break;
+      // Of the same kind, as far as names tell.
+      const bool any = random() % 8 == 0;
+      const size_t k = find(random, tokens, [&](size_t other) {
+        return is_register(other) && (any || tokens[other][1] == tokens[i][1]);
+      });
       const std::string was(core(tokens[i])), other(core(tokens[k]));
       replace(tokens[i], other);
       replace(tokens[k], was);
@@ -192,7 +206,7 @@ void change_once(Random& random, std::vector<std::string>& tokens) {
       break;
     }
     default: {  // any word for any other
-      const size_t i = random() % none, k = random() % none;
+      const size_t i = anywhere(random, tokens), k = anywhere(random, tokens);
       replace(tokens[i], std::string(core(tokens[k])));
     }
   }
@@ -203,7 +217,7 @@ void change_once(Random& random, std::vector<std::string>& tokens) {
 std::string mutate_ptx(std::string_view text, uint32_t seed, size_t bytes_max) {
   Random random(seed);
   std::vector<std::string> tokens = split(text);
-  const unsigned changes = 1 + random() % 4;
+  const unsigned changes = random() % 4 == 0 ? 1 + random() % 4 : 1;
   for (unsigned k = 0; k < changes && !tokens.empty(); ++k) change_once(random, tokens);
   std::string out;
   for (const std::string& token : tokens) out += token;

@@ -9,7 +9,7 @@
 
 namespace farcall::fuzz {
 
-// One to four changes, chosen by `seed`; at most `bytes_max` long.
+// One change or a few, chosen by `seed`; at most `bytes_max` long.
 std::string mutate_ptx(std::string_view text, uint32_t seed, size_t bytes_max);
 
 }  // namespace farcall::fuzz

@@ -100,8 +100,6 @@ void compare_and_swap(Warp& warp, const Op& op, u32 mask) {
   if (op.d != kNoSlot) write_lanes(lanes<S>(warp, op.d), mask, results);
 }
 
-constexpr int kElementsMax = 8;
-
 template <class T, class Register, int Count>
 void strong_load(Warp& warp, const Op& op, u32 mask) {
   Register values[Count][kLanes] = {};
