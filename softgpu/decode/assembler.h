@@ -114,5 +114,7 @@ bool decode_matrix(Assembler& a);
 bool decode_mma(Assembler& a);
 bool decode_wmma(Assembler& a);
 bool decode_warp(Assembler& a);
+bool decode_texture(Assembler& a);
+bool decode_surface(Assembler& a);
 
 }  // namespace farcall::softgpu

@@ -60,6 +60,8 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_wmma, {"wmma"});
     add(decode_matrix, {"ldmatrix", "stmatrix", "movmatrix"});
     add(decode_warp, {"shfl", "vote", "match", "redux", "activemask", "elect"});
+    add(decode_texture, {"tex", "tld4", "txq", "suq", "istypep"});
+    add(decode_surface, {"suld", "sust", "sured"});
     return t;
   }();
   return table;

@@ -15,6 +15,7 @@
 #include "softgpu/driver/graph.h"
 #include "softgpu/driver/module.h"
 #include "softgpu/driver/pool.h"
+#include "softgpu/driver/texture.h"
 #include "softgpu/exec/device_heap.h"
 
 namespace farcall::softgpu {
@@ -134,6 +135,8 @@ void Context::remove_objects() {
   const auto is_mine = [this](const auto& object) { return &object.context() == this; };
   all.events.remove_if(is_mine);
   all.streams.remove_if(is_mine);
+  all.textures.remove_if(is_mine);
+  all.surfaces.remove_if(is_mine);
   all.arrays.remove_if(is_mine);
   all.mipmapped_arrays.remove_if(is_mine);
   all.functions.remove_if([this](const Function& function) {

@@ -8,6 +8,9 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "softgpu/driver/device.h"
+#include "softgpu/driver/driver.h"
+#include "softgpu/driver/texture.h"
 #include "softgpu/exec/unwritten.h"
 
 namespace farcall::softgpu {
@@ -286,6 +289,13 @@ void DeviceMemory::deallocate(void* address) {
   const bool freed = free_region(reinterpret_cast<uint64_t>(address));
   assert(freed);
   (void)freed;
+}
+
+std::shared_ptr<const Texture> DeviceMemory::texture(uint64_t number) const {
+  return find_texture(*driver().device(device_), number);
+}
+std::shared_ptr<const Surface> DeviceMemory::surface(uint64_t number) const {
+  return find_surface(*driver().device(device_), number);
 }
 
 DeviceMemory::VariablesOf::VariablesOf(Context* context) : before_(variables_of) {

@@ -76,6 +76,8 @@ class DeviceMemory final : public AddressSpace {
   UnwrittenBytes* unwritten() override { return unwritten_; }
   // From now on it is kept track of what was written; before the first allocation.
   void track_unwritten(UnwrittenBytes& bytes);
+  std::shared_ptr<const Texture> texture(uint64_t number) const override;
+  std::shared_ptr<const Surface> surface(uint64_t number) const override;
 
   // While one lives, variables that the engine allocates on this thread are the context's.
   class VariablesOf {

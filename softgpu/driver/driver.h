@@ -35,6 +35,8 @@ class MipmappedArray;
 class Module;
 class Pool;
 class Stream;
+class SurfaceObject;
+class TextureObject;
 class UserObject;
 class VirtualMemory;
 
@@ -74,6 +76,9 @@ class Driver {
   HandleTable<GraphExec, CUgraphExec, HandleKind::kGraphExec> graph_execs;
   HandleTable<LinkState, CUlinkState, HandleKind::kLinkState> link_states;
   HandleTable<UserObject, CUuserObject, HandleKind::kUserObject> user_objects;
+  // Their handles are numbers, in kernels too.
+  HandleTable<TextureObject, struct TextureNumber*, HandleKind::kTexture> textures;
+  HandleTable<SurfaceObject, struct SurfaceNumber*, HandleKind::kSurface> surfaces;
 
   int device_count() const { return static_cast<int>(devices_.size()); }
   Device* device(CUdevice ordinal) const;  // nullptr: no such device

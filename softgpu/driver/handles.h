@@ -34,6 +34,8 @@ enum class HandleKind : uint8_t {
   kUserObject,
   kPhysicalMemory,
   kCondition,
+  kTexture,
+  kSurface,
 };
 
 template <class Object, class Handle, HandleKind kKind>

@@ -61,7 +61,8 @@ CUresult find_variable(const ModuleRef& module, const char* name, bool managed, 
                        size_t* bytes) {
   if (name == nullptr || (out == nullptr && bytes == nullptr)) return CUDA_ERROR_INVALID_VALUE;
   std::optional<VariableInfo> variable = module->variable(name);
-  if (!variable || (managed && !variable->managed)) return CUDA_ERROR_NOT_FOUND;
+  if (!variable || (managed && !variable->managed) || variable->texture || variable->surface)
+    return CUDA_ERROR_NOT_FOUND;
   if (out != nullptr) *out = reinterpret_cast<CUdeviceptr>(variable->address);
   if (bytes != nullptr) *bytes = variable->bytes;
   return CUDA_SUCCESS;

@@ -63,7 +63,9 @@ class InterpretedProgram final : public Program {
     if (!index) return {};
     const LinkedVariable& linked = linked_->variables()[*index];
     return VariableInfo{reinterpret_cast<void*>(linked.address), linked.variable->bytes(),
-                        linked.variable->space == "const", linked.variable->is_managed};
+                        linked.variable->space == "const", linked.variable->is_managed,
+                        linked.variable->opaque == "texref",
+                        linked.variable->opaque == "surfref"};
   }
 
   std::vector<std::string> variable_names() const override {
@@ -171,6 +173,9 @@ class InterpreterEngine final : public Engine {
 };
 
 }  // namespace
+
+std::shared_ptr<const Texture> AddressSpace::texture(uint64_t) const { return nullptr; }
+std::shared_ptr<const Surface> AddressSpace::surface(uint64_t) const { return nullptr; }
 
 std::unique_ptr<Engine> Engine::create(AddressSpace& memory, EngineOptions options) {
   return std::make_unique<InterpreterEngine>(memory, std::move(options));

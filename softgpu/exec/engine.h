@@ -25,6 +25,8 @@ struct Dim3 {
   uint32_t x = 1, y = 1, z = 1;
 };
 
+struct Texture;        // texture.h
+struct Surface;        // texture.h
 class UnwrittenBytes;  // unwritten.h
 
 // Where kernels may read and write. Device memory is host memory inside one reserved window (see
@@ -50,6 +52,11 @@ class AddressSpace {
   virtual std::string describe(uint64_t address) const { return address == 0 ? "null" : ""; }
   // nullptr while nobody checks that.
   virtual UnwrittenBytes* unwritten() { return nullptr; }
+
+  // What a kernel's texture or surface number means; a .texref's is the address of its variable.
+  // nullptr: there is none, or no longer. A grid holds what it has used until it is done.
+  virtual std::shared_ptr<const Texture> texture(uint64_t number) const;
+  virtual std::shared_ptr<const Surface> surface(uint64_t number) const;
 };
 
 struct LoadError {
@@ -82,6 +89,7 @@ struct VariableInfo {
   size_t bytes;
   bool constant;
   bool managed;
+  bool texture = false, surface = false;  // .texref, .surfref: the address stands for the binding
 };
 
 class DeviceHeap;  // device_heap.h

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "softgpu/exec/engine.h"
+#include "softgpu/exec/image_cache.h"
 #include "softgpu/exec/op.h"
 #include "softgpu/exec/race.h"
 #include "softgpu/exec/types.h"
@@ -125,6 +126,7 @@ struct GridRun {
     u32 barrier = 0;
   } workspace;
 
+  ImageCache images;
   std::atomic<u64> next_block{0};
   std::atomic<bool> stopped{false};
   std::mutex fault_mutex;

@@ -81,6 +81,26 @@ class TestMemory final : public AddressSpace {
   void set_limit(size_t bytes) { limit_ = bytes; }
   bool track_unwritten = false;  // of what is allocated from now on
 
+  std::shared_ptr<const Texture> texture(uint64_t number) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = textures_.find(number);
+    return it == textures_.end() ? nullptr : it->second;
+  }
+  std::shared_ptr<const Surface> surface(uint64_t number) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = surfaces_.find(number);
+    return it == surfaces_.end() ? nullptr : it->second;
+  }
+  // nullptr: no longer.
+  void set_texture(uint64_t number, std::shared_ptr<const Texture> texture) {
+    const std::lock_guard lock(mutex_);
+    textures_[number] = std::move(texture);
+  }
+  void set_surface(uint64_t number, std::shared_ptr<const Surface> surface) {
+    const std::lock_guard lock(mutex_);
+    surfaces_[number] = std::move(surface);
+  }
+
  private:
   static constexpr size_t kWindowBytes = size_t{8} << 30, kPage = 4096;
   char* base_;
@@ -92,6 +112,8 @@ class TestMemory final : public AddressSpace {
   std::map<void*, Size> live_;
   UnwrittenBytes unwritten_;
   std::map<uint64_t, size_t> host_ranges_;
+  std::map<uint64_t, std::shared_ptr<const Texture>> textures_;
+  std::map<uint64_t, std::shared_ptr<const Surface>> surfaces_;
 };
 
 // Parameters packed as a kernel expects them.

@@ -89,6 +89,7 @@ struct Variable {
   std::string_view name;
   std::string_view space;  // "global", "const", "shared", "local", "param", "reg"
   Type type;
+  std::string_view opaque;  // "texref", "samplerref", "surfref"; the type is then b64
   uint32_t alignment = 1;
   uint64_t count = 1;  // elements; 0: extern []
   uint32_t vector = 1;

@@ -290,7 +290,11 @@ class BodyParser {
       out.negated = !out.negated;
       return out;
     }
-    if (lexer_.accept("{")) return vector("}", depth);
+    if (lexer_.accept("{")) {
+      out = vector("}", depth);
+      if (lexer_.accept("|")) out.second_reg = second_register();  // {a, b, c, d}|%p1
+      return out;
+    }
     if (lexer_.accept("(")) return vector(")", depth);
     if (lexer_.accept("[")) return address(depth);
     if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-")) {

@@ -189,6 +189,7 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
     } else if (word == "texref" || word == "samplerref" || word == "surfref") {
       lexer.take();
       variable.type = {Type::Kind::kBits, 64, 1};
+      variable.opaque = word;
     } else if (word == "attribute") {
       lexer.take();
       lexer.expect("(");

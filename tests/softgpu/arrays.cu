@@ -1,5 +1,4 @@
-// CUDA arrays through the runtime. Texture and surface objects are not supported yet: they must say
-// so.
+// CUDA arrays through the runtime.
 #include <numeric>
 #include <vector>
 
@@ -50,14 +49,15 @@ int main() {
   CHECK(extent.width == 2);
   OK(cudaFreeMipmappedArray(mipmapped));
 
-  cudaResourceDesc resource = {};
-  resource.resType = cudaResourceTypeArray;
-  resource.res.array.array = array;
-  cudaTextureDesc description = {};
-  cudaTextureObject_t texture = 0;
-  cudaSurfaceObject_t surface = 0;
-  GIVES(cudaErrorNotSupported, cudaCreateTextureObject(&texture, &resource, &description, nullptr));
-  GIVES(cudaErrorNotSupported, cudaCreateSurfaceObject(&surface, &resource));
+  // What an array can't be.
+  GIVES(cudaErrorInvalidValue, cudaMallocArray(&level, &format, 0, 16));
+  GIVES(cudaErrorInvalidValue, cudaMallocArray(&level, &format, 1 << 20, 16));
+  GIVES(cudaErrorInvalidValue,
+        cudaMalloc3DArray(&level, &format, make_cudaExtent(8, 4, 6), cudaArrayCubemap));
+  GIVES(cudaErrorInvalidValue, cudaMalloc3DArray(&level, &format, make_cudaExtent(8, 8, 7),
+                                                 cudaArrayCubemap | cudaArrayLayered));
+  GIVES(cudaErrorNotSupported,
+        cudaMalloc3DArray(&level, &format, make_cudaExtent(64, 64, 0), cudaArraySparse));
   cudaGetLastError();
   OK(cudaFreeArray(array));
   OK(cudaFreeArray(box));
