@@ -501,6 +501,12 @@ bool sample(const Texture& texture, const TextureRequest& request, u32 out[4]) {
     reader.integers(footprint.texel[0], out);
     return true;
   }
+  if (footprint.count == 1 && weight == 0 && image.format.type == TexelType::kFloat) {
+    out[0] = out[1] = out[2] = 0;
+    out[3] = std::bit_cast<u32>(1.0f);
+    reader.integers(footprint.texel[0], out);  // as bits: a NaN stays as it is
+    return true;
+  }
   Color color = filter(reader, footprint);
   if (weight > 0) {
     const LevelReader next(texture, image.levels[first + 1]);

@@ -3,6 +3,7 @@
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/images.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
+#include "softgpu/exec/texture_quick.h"
 
 namespace farcall::softgpu {
 
@@ -106,26 +107,40 @@ void texture_fetch(Warp& warp, const Op& op, u32 mask) {
   request.base_level = (op.imm & kTextureBase) != 0;
   request.has_gradients = (op.imm & kTextureGradients) != 0;
   request.gather = static_cast<int>(op.imm >> kGatherShift) - 1;
-  const auto get = [&](int operand, int lane) {
-    return slots[operand] == kNoSlot ? 0u : u32{lanes<u32>(warp, slots[operand])[lane]};
+  // What most instructions do not have is looked for once.
+  const Aliased<u32>::Type* operands[kTextureOperands] = {};
+  for (int k = kTextureLayer; k < kTextureOperands; ++k) {
+    if (slots[k] != kNoSlot) operands[k] = lanes<u32>(warp, slots[k]);
+  }
+  const bool has_more = operands[kTextureDx] != nullptr || operands[kTextureOffset] != nullptr;
+  const auto get = [&operands](int operand, int lane) {
+    return operands[operand] == nullptr ? 0u : operands[operand][lane];
   };
   u32 results[4][kLanes] = {};
+  const Texture* texture = nullptr;
+  u64 number = 0;
+  QuickSample quick = nullptr;
   for_each_lane(mask, [&](int lane) {
     warp.current_mask = u32{1} << lane;  // if a texel's page is gone, whose read it was
-    const Texture& texture = find_texture(warp, op, lane, numbers[lane]);
+    if (texture == nullptr || numbers[lane] != number) {
+      number = numbers[lane];
+      texture = &find_texture(warp, op, lane, number);
+      quick = has_more ? nullptr : find_quick_sample(*texture, request);
+    }
     request.layer = get(kTextureLayer, lane);
     request.level = bit_cast<float>(get(kTextureLevel, lane));
     for (int k = 0; k < 3; ++k) {
       const u32 at = get(kTextureAt + k, lane);
       request.at[k] = bit_cast<float>(at);
       request.integer_at[k] = static_cast<s32>(at);
+      if (!has_more) continue;
       request.offset[k] = static_cast<s32>(get(kTextureOffset + k, lane));
       request.dx[k] = bit_cast<float>(get(kTextureDx + k, lane));
       request.dy[k] = bit_cast<float>(get(kTextureDy + k, lane));
     }
     u32 out[4];
-    if (!sample(texture, request, out))
-      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, numbers[lane],
+    if ((quick == nullptr || !quick(*texture, request, out)) && !sample(*texture, request, out))
+      raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, number,
                   "a fetch from a cubemap, and the texture is none");
     for (int k = 0; k < 4; ++k) results[k][lane] = out[k];
   });
