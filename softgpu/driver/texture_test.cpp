@@ -4,6 +4,9 @@
 
 #include "softgpu/driver/test_driver.h"
 
+// References are deprecated, and tested all the same.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
 namespace farcall::softgpu {
 namespace {
 

@@ -435,6 +435,28 @@ void many_textures() {
   OK(cudaFree(out));
 }
 
+// What the runtime does not let through: it knows the array's format from the driver.
+void settings_that_do_not_fit() {
+  const cudaChannelFormatDesc bytes = cudaCreateChannelDesc<unsigned char>(),
+                              integers = cudaCreateChannelDesc<int>();
+  cudaResourceDesc resource = {};
+  resource.resType = cudaResourceTypeArray;
+  cudaArray_t array;
+  cudaTextureObject_t texture;
+  OK(cudaMallocArray(&array, &bytes, 8, 8));
+  resource.res.array.array = array;
+  cudaTextureDesc d = description(cudaAddressModeClamp, cudaFilterModeLinear);
+  GIVES(cudaErrorInvalidFilterSetting, cudaCreateTextureObject(&texture, &resource, &d, nullptr));
+  OK(cudaFreeArray(array));
+  OK(cudaMallocArray(&array, &integers, 8, 8));
+  resource.res.array.array = array;
+  d = description();
+  d.readMode = cudaReadModeNormalizedFloat;
+  GIVES(cudaErrorInvalidNormSetting, cudaCreateTextureObject(&texture, &resource, &d, nullptr));
+  OK(cudaFreeArray(array));
+  cudaGetLastError();
+}
+
 // Last: it ends the context.
 void use_after_destroy() {
   const cudaChannelFormatDesc format = cudaCreateChannelDesc<float>();
@@ -473,6 +495,7 @@ int main() {
   mipmaps();
   gathering();
   many_textures();
+  settings_that_do_not_fit();
   use_after_destroy();
   return finish();
 }
