@@ -37,15 +37,15 @@ TEST_F(ExportsTest, NothingElseIs) {
 TEST_F(ExportsTest, WhatIsNotSupportedSaysSo) {
   auto init = reinterpret_cast<CUresult (*)(unsigned)>(dlsym(library_, "cuInit"));
   ASSERT_EQ(init(0), CUDA_SUCCESS);
-  auto create = reinterpret_cast<CUresult (*)(CUtexref*)>(dlsym(library_, "cuTexRefCreate"));
-  CUtexref reference = nullptr;
+  auto destroy =
+      reinterpret_cast<CUresult (*)(CUexternalMemory)>(dlsym(library_, "cuDestroyExternalMemory"));
   testing::internal::CaptureStderr();
-  EXPECT_EQ(create(&reference), CUDA_ERROR_NOT_SUPPORTED);
-  EXPECT_EQ(create(&reference), CUDA_ERROR_NOT_SUPPORTED);
+  EXPECT_EQ(destroy(nullptr), CUDA_ERROR_NOT_SUPPORTED);
+  EXPECT_EQ(destroy(nullptr), CUDA_ERROR_NOT_SUPPORTED);
   const std::string log = testing::internal::GetCapturedStderr();
-  const size_t first = log.find("cuTexRefCreate");
+  const size_t first = log.find("cuDestroyExternalMemory");
   EXPECT_NE(first, std::string::npos);
-  EXPECT_EQ(log.find("cuTexRefCreate", first + 1), std::string::npos) << log;
+  EXPECT_EQ(log.find("cuDestroyExternalMemory", first + 1), std::string::npos) << log;
 }
 
 TEST_F(ExportsTest, ProcAddressesAreTheExports) {
