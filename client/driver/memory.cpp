@@ -173,7 +173,7 @@ bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray a
     case CU_MEMORYTYPE_ARRAY:
       side = Side{0, id_of(array), x_bytes, y, z, 0, 0};
       out->device = true;
-      break;
+      return true;  // no pitch of the program's
     default:
       return false;
   }

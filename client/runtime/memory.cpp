@@ -7,6 +7,7 @@
 #include "client/host_memory.h"
 #include "client/linear_memory.h"
 #include "client/program.h"
+#include "client/runtime/copy_kind.h"
 #include "client/runtime/registration.h"
 #include "client/runtime_bodies.h"
 #include "client/stub.h"
@@ -22,39 +23,19 @@ HandleId default_stream(Session& session, bool per_thread_default) {
   return stream_id(session, nullptr, per_thread_default);
 }
 
-// False: no such kind.
-bool direction_from(cudaMemcpyKind kind, const void* dst, const void* src, Direction* out) {
-  switch (kind) {
-    case cudaMemcpyHostToHost:
-      *out = Direction::kHostToHost;
-      return true;
-    case cudaMemcpyHostToDevice:
-      *out = Direction::kHostToDevice;
-      return true;
-    case cudaMemcpyDeviceToHost:
-      *out = Direction::kDeviceToHost;
-      return true;
-    case cudaMemcpyDeviceToDevice:
-      *out = Direction::kDeviceToDevice;
-      return true;
-    case cudaMemcpyDefault:
-      *out = classify(address_of(dst), address_of(src));
-      return true;
-  }
-  return false;
-}
-
 int copy_linear(Session& session, void* dst, const void* src, size_t count, cudaMemcpyKind kind,
                 HandleId stream, bool async) {
   Direction direction;
-  if (!direction_from(kind, dst, src, &direction)) return cudaErrorInvalidMemcpyDirection;
+  if (!direction_from(kind, address_of(dst), address_of(src), &direction))
+    return cudaErrorInvalidMemcpyDirection;
   return copy(session, direction, address_of(dst), address_of(src), count, stream, async);
 }
 
 int copy_pitched(Session& session, void* dst, size_t dpitch, const void* src, size_t spitch,
                  size_t width, size_t height, cudaMemcpyKind kind, HandleId stream) {
   Direction direction;
-  if (!direction_from(kind, dst, src, &direction)) return cudaErrorInvalidMemcpyDirection;
+  if (!direction_from(kind, address_of(dst), address_of(src), &direction))
+    return cudaErrorInvalidMemcpyDirection;
   if (width > dpitch || width > spitch) return cudaErrorInvalidPitchValue;
   Side to, from;
   to.address = address_of(dst);
@@ -177,24 +158,6 @@ int cudaMemcpy2DAsync(Session& session, void* dst, size_t dpitch, const void* sr
 
 namespace {
 
-int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream) {
-  if (p == nullptr) return cudaErrorInvalidValue;
-  if (p->srcArray != nullptr || p->dstArray != nullptr)
-    return cudaErrorNotSupported;  // needs the element size
-  Direction direction;
-  if (!direction_from(p->kind, p->dstPtr.ptr, p->srcPtr.ptr, &direction))
-    return cudaErrorInvalidMemcpyDirection;
-  const auto side = [](const cudaPitchedPtr& memory, const cudaPos& pos) {
-    Side made;
-    made.pitch_bytes = memory.pitch;
-    made.slice_rows = memory.ysize;
-    made.address = address_of(memory.ptr) + (pos.z * memory.ysize + pos.y) * memory.pitch + pos.x;
-    return made;
-  };
-  return copy_rows(session, direction, side(p->dstPtr, p->dstPos), side(p->srcPtr, p->srcPos),
-                   {p->extent.width, p->extent.height, p->extent.depth}, stream);
-}
-
 // Copies to and from a variable: the symbol is resolved here, then it is an ordinary copy.
 int symbol_address(Session& session, const void* symbol, size_t count, size_t offset,
                    uint64_t* address) {
@@ -236,15 +199,6 @@ int copy_from_symbol(Session& session, void* dst, const void* symbol, size_t cou
 }
 
 }  // namespace
-
-int cudaMemcpy3D(Session& session, const cudaMemcpy3DParms* p, bool per_thread_default) {
-  return copy_3d(session, p, default_stream(session, per_thread_default));
-}
-
-int cudaMemcpy3DAsync(Session& session, const cudaMemcpy3DParms* p, cudaStream_t stream,
-                      bool per_thread_default) {
-  return copy_3d(session, p, stream_id(session, stream, per_thread_default));
-}
 
 int cudaMemcpyToSymbol(Session& session, const void* symbol, const void* src, size_t count,
                        size_t offset, cudaMemcpyKind kind, bool per_thread_default) {
