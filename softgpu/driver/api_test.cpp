@@ -94,6 +94,67 @@ TEST_F(ApiTest, ManagedRangesArePrefetchedInBatches) {
   EXPECT_EQ(cuMemDiscardBatchAsync(ranges, sizes, 3, 0, s), CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_F(ApiTest, StreamsKeepTheirAttributes) {
+  CUstream s = stream(), copy = stream();
+  CUstreamAttrValue value = {};
+  value.priority = -2;
+  ASSERT_EQ(cuStreamSetAttribute(s, CU_STREAM_ATTRIBUTE_PRIORITY, &value), CUDA_SUCCESS);
+  value.priority = 3;  // there are none so low
+  EXPECT_EQ(cuStreamSetAttribute(s, CU_STREAM_ATTRIBUTE_PRIORITY, &value),
+            CUDA_ERROR_INVALID_VALUE);
+  value.syncPolicy = CU_SYNC_POLICY_YIELD;
+  ASSERT_EQ(cuStreamSetAttribute(s, CU_STREAM_ATTRIBUTE_SYNCHRONIZATION_POLICY, &value),
+            CUDA_SUCCESS);
+  EXPECT_EQ(cuStreamSetAttribute(s, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, &value),
+            CUDA_ERROR_INVALID_VALUE);
+  ASSERT_EQ(cuStreamCopyAttributes(copy, s), CUDA_SUCCESS);
+  int priority = 0;
+  EXPECT_EQ(cuStreamGetPriority(copy, &priority), CUDA_SUCCESS);
+  EXPECT_EQ(priority, -2);
+  value = {};
+  EXPECT_EQ(cuStreamGetAttribute(copy, CU_STREAM_ATTRIBUTE_SYNCHRONIZATION_POLICY, &value),
+            CUDA_SUCCESS);
+  EXPECT_EQ(value.syncPolicy, CU_SYNC_POLICY_YIELD);
+}
+
+TEST_F(ApiTest, HostMemoryTellsWhatItIs) {
+  void* pinned;
+  static char registered[4096];
+  CUdeviceptr managed;
+  ASSERT_EQ(cuMemHostAlloc(&pinned, 100, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuMemHostRegister(registered, sizeof(registered), CU_MEMHOSTREGISTER_PORTABLE),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuMemAllocManaged(&managed, 100, CU_MEM_ATTACH_GLOBAL), CUDA_SUCCESS);
+  unsigned flags = 0;
+  ASSERT_EQ(cuMemHostGetFlags(&flags, static_cast<char*>(pinned) + 99), CUDA_SUCCESS);
+  EXPECT_EQ(flags, unsigned{CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED |
+                            CU_MEMHOSTALLOC_DEVICEMAP});
+  EXPECT_EQ(cuMemHostGetFlags(&flags, reinterpret_cast<void*>(managed)), CUDA_ERROR_INVALID_VALUE);
+  const auto attribute = [](CUpointer_attribute name, const void* pointer) {
+    unsigned long long value = 0;
+    EXPECT_EQ(cuPointerGetAttribute(&value, name, reinterpret_cast<CUdeviceptr>(pointer)),
+              CUDA_SUCCESS);
+    return value;
+  };
+  for (const void* host :
+       {static_cast<const void*>(pinned), static_cast<const void*>(registered)}) {
+    EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_MEMORY_TYPE, host), CU_MEMORYTYPE_HOST);
+    EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_IS_MANAGED, host), 0u);
+    EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_HOST_POINTER, host),
+              reinterpret_cast<unsigned long long>(host));
+    EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_DEVICE_POINTER, host),
+              reinterpret_cast<unsigned long long>(host));
+  }
+  const void* both = reinterpret_cast<const void*>(managed);
+  EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_IS_MANAGED, both), 1u);
+  EXPECT_EQ(attribute(CU_POINTER_ATTRIBUTE_HOST_POINTER, both), managed);
+  EXPECT_EQ(cuMemFree(reinterpret_cast<CUdeviceptr>(pinned)), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(cuMemFreeHost(registered), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(cuMemFreeHost(pinned), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemHostUnregister(registered), CUDA_SUCCESS);
+}
+
 TEST_F(ApiTest, WhatIsNotThereIsSaidSo) {
   CUgreenCtx green = reinterpret_cast<CUgreenCtx>(1);
   EXPECT_EQ(cuStreamGetGreenCtx(nullptr, &green), CUDA_SUCCESS);

@@ -96,7 +96,7 @@ CUresult api::cuStreamGetPriority(CUstream handle, int* priority) {
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
   if (priority == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *priority = stream->priority();
+  *priority = stream->attribute(CU_LAUNCH_ATTRIBUTE_PRIORITY).priority;  // it may have been set
   return CUDA_SUCCESS;
 }
 
@@ -129,13 +129,45 @@ CUresult api::cuStreamGetDevice(CUstream handle, CUdevice* out) {
   return CUDA_SUCCESS;
 }
 
+namespace {
+
+bool is_stream_attribute(CUstreamAttrID attribute) {
+  switch (attribute) {
+    case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_attribute_value(CUstreamAttrID attribute, const CUstreamAttrValue& value) {
+  switch (attribute) {
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+      return value.syncPolicy >= CU_SYNC_POLICY_AUTO &&
+             value.syncPolicy <= CU_SYNC_POLICY_BLOCKING_SYNC;
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+      return value.priority >= kPriorityGreatest && value.priority <= kPriorityLeast;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
 // Attributes are hints to a scheduler and a cache that are not there: kept, so that what was set
 // can be read.
 CUresult api::cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
                                    const CUstreamAttrValue* value) {
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
-  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (value == nullptr || !is_stream_attribute(attribute) ||
+      !is_attribute_value(attribute, *value)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   stream->set_attribute(attribute, *value);
   return CUDA_SUCCESS;
 }
@@ -144,7 +176,7 @@ CUresult api::cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute,
                                    CUstreamAttrValue* value) {
   StreamRef stream;
   if (CUresult error = find_stream(handle, &stream)) return error;
-  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (value == nullptr || !is_stream_attribute(attribute)) return CUDA_ERROR_INVALID_VALUE;
   *value = stream->attribute(attribute);
   return CUDA_SUCCESS;
 }
