@@ -130,7 +130,8 @@ if(BUILD_TESTING)
   target_compile_options(farcall_softgpu_reference PRIVATE -O2)
   farcall_test(softgpu_reference_test
     SOURCES reference/random_programs_test.cpp reference/rounding_test.cpp reference/soft_float_test.cpp
-    DEPS farcall_softgpu_reference)
+    DEPS farcall_softgpu_reference
+    TIMEOUT 300)  # a few seconds each, but not on a busy machine with a sanitizer
   target_compile_options(softgpu_reference_test PRIVATE -ffp-contract=off -frounding-math)
   add_executable(softgpu-random-programs EXCLUDE_FROM_ALL reference/random_programs_main.cpp)
   target_link_libraries(softgpu-random-programs PRIVATE farcall_softgpu_reference)
