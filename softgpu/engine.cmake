@@ -56,6 +56,9 @@ endforeach()
 add_library(farcall_softgpu_common OBJECT
   exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/cluster.cpp exec/handlers/device_library.cpp
   exec/handlers/mbarrier.cpp exec/handlers/mma_general.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
+target_sources(farcall_softgpu_common PRIVATE
+  exec/handlers/narrow_float.cpp exec/handlers/special_float.cpp exec/handlers/special_integer.cpp
+  exec/handlers/video.cpp)
 target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
 target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
@@ -72,9 +75,16 @@ farcall_library(softgpu_engine
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
+target_sources(farcall_softgpu_engine PRIVATE decode/video.cpp)
 # An Op is aligned to its cache line; passing one by value is no interface between compilers.
 target_compile_options(farcall_softgpu_engine PRIVATE -ffp-contract=off -Wno-psabi)
 set_source_files_properties(exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)
+
+# What the engine lacks for the PTX of given libraries; scripts/ptx-coverage runs it.
+add_executable(softgpu-coverage EXCLUDE_FROM_ALL decode/coverage.cpp)
+target_include_directories(softgpu-coverage PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(softgpu-coverage PRIVATE farcall_softgpu_engine farcall_image)
+farcall_warnings(softgpu-coverage)
 
 # farcall_ptx(NAME SOURCE flags...): PTX compiled by nvcc, embedded as `extern const char NAME[]`.
 function(farcall_ptx name source)

@@ -186,6 +186,7 @@ Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
   const unsigned bits = type.total_bits();
   const unsigned slot_bits = bits == 64 ? 64 : 32;
   if (operand.negated) invalid("'!' before what is no predicate");
+  reject_part(operand);
   if (operand.second_reg >= 0) invalid("'|' in a source");
   if (bits == 128 || type.is_predicate()) {
     unsupported("operand type");
@@ -226,7 +227,13 @@ Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
   }
 }
 
+void Assembler::reject_part(const ptx::Operand& operand) {
+  if (operand.minus) invalid("'-' before a register");
+  if (!operand.part.empty()) invalid(fmt::format("part '.{}' of a register", operand.part));
+}
+
 Slot Assembler::loose_source(const ptx::Operand& operand, ptx::Type type, unsigned* bits) {
+  reject_part(operand);
   const unsigned have = register_bits(operand);
   if (have == 0) {
     if (is_predicate(operand)) invalid("a predicate where a value is expected");
@@ -247,6 +254,7 @@ Slot Assembler::loose_source(const ptx::Operand& operand, ptx::Type type, unsign
 
 Slot Assembler::destination(const ptx::Operand& operand, ptx::Type type) {
   const unsigned bits = type.total_bits();
+  reject_part(operand);
   if (operand.kind == Kind::kSink) return temporary(bits);
   if (operand.kind != Kind::kRegister || operand.negated) {
     invalid("the destination is no register");
@@ -265,6 +273,7 @@ Slot Assembler::loose_destination(const ptx::Operand& operand, ptx::Type type, u
     *bits = type.total_bits() == 64 ? 64 : 32;
     return temporary(*bits);
   }
+  reject_part(operand);
   const unsigned have = register_bits(operand);
   if (have < type.total_bits() || have == 0 || have > 64 || operand.second_reg >= 0) {
     invalid(fmt::format("a destination of {} bits where {} are expected", have, type.total_bits()));
@@ -276,6 +285,7 @@ Slot Assembler::loose_destination(const ptx::Operand& operand, ptx::Type type, u
 }
 
 u16 Assembler::predicate_destination(const ptx::Operand& operand) {
+  reject_part(operand);
   if (operand.kind == Kind::kSink) return 0;
   if (!is_predicate(operand) || operand.negated) {
     invalid("the destination is no predicate");
@@ -293,6 +303,7 @@ u16 Assembler::second_predicate(const ptx::Operand& operand) {
 }
 
 u16 Assembler::predicate_source(const ptx::Operand& operand, bool* negated) {
+  reject_part(operand);
   *negated = operand.negated;
   if (operand.kind == Kind::kInteger) {
     *negated = operand.negated != (operand.value == 0);

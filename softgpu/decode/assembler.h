@@ -89,6 +89,7 @@ class Assembler {
   std::string text() const;  // "add.sat.s32"
 
  private:
+  void reject_part(const ptx::Operand& operand);  // %r1.b0 and -%r1, which few instructions have
   Slot symbol_address(const ptx::Operand& operand, unsigned bits);
   Slot special_register(std::string_view name, unsigned bits);
   Slot pack(const ptx::Operand& operand, unsigned bits);
@@ -116,5 +117,6 @@ bool decode_wmma(Assembler& a);
 bool decode_warp(Assembler& a);
 bool decode_texture(Assembler& a);
 bool decode_surface(Assembler& a);
+bool decode_video(Assembler& a);
 
 }  // namespace farcall::softgpu

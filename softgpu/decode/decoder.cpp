@@ -42,9 +42,13 @@ const std::unordered_map<std::string_view, Family>& families() {
     };
     add(decode_arithmetic, {"add", "sub", "mul", "mad", "fma", "div", "neg", "abs", "min", "max"});
     add(decode_integer,
-        {"rem",  "mul24", "mad24", "sad",   "and",  "or",    "xor",  "not",  "cnot",
-         "shl",  "shr",   "shf",   "bfe",   "bfi",  "bfind", "bmsk", "brev", "clz",
-         "popc", "prmt",  "lop3",  "szext", "addc", "subc",  "madc", "dp4a", "dp2a"});
+        {"rem",  "mul24", "mad24", "sad",  "and",   "or",   "xor",  "not", "cnot", "shl",
+         "shr",  "shf",   "bfe",   "bfi",  "bfind", "bmsk", "brev", "clz", "popc", "prmt",
+         "lop3", "szext", "addc",  "subc", "madc",  "dp4a", "dp2a", "fns"});
+    add(decode_video,
+        {"vadd",  "vsub",  "vabsdiff", "vmin",      "vmax",      "vshl",  "vshr",  "vmad",
+         "vset",  "vadd2", "vsub2",    "vavrg2",    "vabsdiff2", "vmin2", "vmax2", "vset2",
+         "vadd4", "vsub4", "vavrg4",   "vabsdiff4", "vmin4",     "vmax4", "vset4"});
     add(decode_float,
         {"rcp", "sqrt", "rsqrt", "sin", "cos", "ex2", "lg2", "tanh", "copysign", "testp"});
     add(decode_compare, {"setp", "set", "selp", "slct"});
@@ -405,6 +409,7 @@ bool Decoder::translate(FunctionContext& context) {
       assembler.unsupported("");
     else
       assembler.finish();
+    note_error();
   }
   if (failed_) return false;
   op_of[function.body.size()] = static_cast<u32>(kernel_.code.size());
@@ -493,6 +498,19 @@ KernelInfo Decoder::describe() {
   return kernel_.info;
 }
 
+void Decoder::note_error() {
+  if (!failed_ || !surveying_) return;
+  errors_.push_back(std::move(error_));
+  failed_ = false;
+}
+
+std::vector<LoadError> Decoder::survey() {
+  surveying_ = true;
+  run();
+  note_error();  // what is not about one instruction ended the run
+  return std::move(errors_);
+}
+
 std::unique_ptr<Kernel> decode_kernel(const LinkedProgram& program, u32 entry, LoadError* error) {
   auto kernel = std::make_unique<Kernel>();
   Decoder decoder(program, *kernel, entry);
@@ -501,6 +519,11 @@ std::unique_ptr<Kernel> decode_kernel(const LinkedProgram& program, u32 entry, L
   error->message =
       fmt::format("kernel {}: {}", program.functions()[entry].function->name, error->message);
   return nullptr;
+}
+
+std::vector<LoadError> survey_kernel(const LinkedProgram& program, u32 entry) {
+  Kernel scratch;
+  return Decoder(program, scratch, entry).survey();
 }
 
 KernelInfo describe_kernel(const LinkedProgram& program, u32 entry) {

@@ -18,6 +18,10 @@ namespace farcall::softgpu {
 // demand.
 std::unique_ptr<Kernel> decode_kernel(const LinkedProgram& program, u32 entry, LoadError* error);
 
+// Everything in a kernel that cannot be decoded, where decode_kernel() stops at the first. Empty:
+// it can be decoded. For softgpu-coverage.
+std::vector<LoadError> survey_kernel(const LinkedProgram& program, u32 entry);
+
 // What the signature and the bodies' declarations say, without decoding.
 KernelInfo describe_kernel(const LinkedProgram& program, u32 entry);
 
@@ -38,7 +42,8 @@ class Decoder {
       : program_(program), kernel_(kernel), entry_(entry) {}
 
   bool run();
-  KernelInfo describe();  // without translating
+  KernelInfo describe();            // without translating
+  std::vector<LoadError> survey();  // every error instead of the first
   const LoadError& error() const { return error_; }
   bool failed() const { return failed_; }
   void fail(LoadError error);
@@ -69,6 +74,7 @@ class Decoder {
     u32 instruction;
   };
 
+  void note_error();  // while surveying: keeps the error and goes on
   bool gather();
   bool scan(u32 place);
   void fill_info(KernelInfo& info) const;
@@ -83,6 +89,8 @@ class Decoder {
   u32 entry_;
   LoadError error_{};
   bool failed_ = false;
+  bool surveying_ = false;
+  std::vector<LoadError> errors_;  // of a survey
 
   std::vector<u32> reached_;               // linked functions, the kernel first
   std::unordered_map<u32, u32> index_of_;  // linked function -> its place in reached_

@@ -1,6 +1,7 @@
 // Integer arithmetic, logic and bit fields.
 #include "softgpu/decode/assembler.h"
 #include "softgpu/exec/handlers/common.h"
+#include "softgpu/exec/handlers/special_integer.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -60,8 +61,7 @@ void decode_add(Assembler& a, bool subtract) {
   a.expect_operands(3, 3);
   const IntegerOp plain = subtract ? IntegerOp::kSub : IntegerOp::kAdd;
   const IntegerOp saturating = subtract ? IntegerOp::kSubSat : IntegerOp::kAddSat;
-  if (type.lanes == 2 && !saturate && !subtract && type.is_integer())
-    return a.unsupported("two 16-bit integers");
+  if (type.lanes == 2 && !saturate) return a.emit_simple(find_integer_pair(plain, type), type);
   a.emit_simple(handlers().integer(saturate ? saturating : plain, type), type);
 }
 
@@ -101,9 +101,10 @@ void decode_multiply24(Assembler& a, bool add) {
 void decode_min_max(Assembler& a, bool is_min) {
   const bool relu = a.accept("relu");
   const ptx::Type type = a.type();
-  a.expect_operands(3, 4);
+  a.expect_operands(3, type.lanes == 2 ? 3 : 4);
   IntegerOp operation = is_min ? IntegerOp::kMin : IntegerOp::kMax;
   if (relu) operation = is_min ? IntegerOp::kMinRelu : IntegerOp::kMaxRelu;
+  if (type.lanes == 2) return a.emit_simple(find_integer_pair(operation, type), type);
   if (a.operand_count() == 4) {
     if (relu) return a.unsupported("");
     operation = is_min ? IntegerOp::kMin3 : IntegerOp::kMax3;
@@ -186,9 +187,11 @@ void decode_szext(Assembler& a) {
   decode_shift(a, wrap ? IntegerOp::kSzextWrap : IntegerOp::kSzextClamp);
 }
 
+// lop3.b32 d, a, b, c, table; lop3.or.b32 d|p, a, b, c, table, q
 void decode_lop3(Assembler& a) {
+  const int combine = a.accept_one_of({"or", "and"});
   const ptx::Type type = a.type();
-  if (a.operand_count() != 5) return a.unsupported("predicate result");
+  a.expect_operands(combine < 0 ? 5 : 6, combine < 0 ? 5 : 6);
   Op op;
   op.handler = handlers().integer(IntegerOp::kLop3, type);
   if (op.handler == nullptr) return a.unsupported("");
@@ -198,6 +201,42 @@ void decode_lop3(Assembler& a) {
   op.c = a.source(a.operand(3), type);
   op.imm = a.immediate(a.operand(4));
   a.emit(op);
+  if (combine < 0) return;
+  Op test;
+  test.handler = nonzero_with_predicate;
+  test.a = op.d;
+  test.pd = a.second_predicate(a.operand(0));
+  bool negated = false;
+  test.ps = a.predicate_source(a.operand(5), &negated);
+  test.flags = static_cast<u8>((combine == 1 ? 1 : 0) | (negated ? 2 : 0));
+  a.emit(test);
+}
+
+void decode_prmt(Assembler& a) {
+  const int mode = a.accept_one_of({"f4e", "b4e", "rc8", "ecl", "ecr", "rc16"});
+  const ptx::Type type = a.type();
+  a.expect_operands(4, 4);
+  if (mode < 0) return a.emit_simple(handlers().integer(IntegerOp::kPrmt, type), type);
+  Op selector, op;
+  selector.handler = permute_selector;
+  selector.flags = static_cast<u8>(mode);
+  selector.a = a.source32(a.operand(3));
+  selector.d = a.temporary(32);
+  op.handler = handlers().integer(IntegerOp::kPrmt, type);
+  if (op.handler == nullptr) return a.unsupported("");
+  op.d = a.destination(a.operand(0), type);
+  op.a = a.source(a.operand(1), type);
+  op.b = a.source(a.operand(2), type);
+  op.c = selector.d;
+  a.emit_unguarded(selector);
+  a.emit(op);
+}
+
+void decode_fns(Assembler& a) {
+  const ptx::Type type = a.type();
+  a.expect_operands(4, 4);
+  if (type != ptx::Type{Kind::kBits, 32, 1}) return a.unsupported("");
+  a.emit_simple(find_nth_set, type);
 }
 
 // dp4a.atype.btype, dp2a.mode.atype.btype
@@ -269,7 +308,8 @@ bool decode_integer(Assembler& a) {
   if (opcode == "popc") return to_32(IntegerOp::kPopc);
   if (opcode == "clz") return to_32(IntegerOp::kClz);
   if (opcode == "brev") return same_type(IntegerOp::kBrev, 2);
-  if (opcode == "prmt") return same_type(IntegerOp::kPrmt, 4);
+  if (opcode == "prmt") return decode_prmt(a), true;
+  if (opcode == "fns") return decode_fns(a), true;
   if (opcode == "bmsk") return decode_bmsk(a), true;
   if (opcode == "szext") return decode_szext(a), true;
   if (opcode == "lop3") return decode_lop3(a), true;

@@ -60,11 +60,13 @@ struct Operand {
   };
   Kind kind = Kind::kSink;
   bool negated = false;     // !%p1
+  bool minus = false;       // -%r1, which vmad has
   int32_t reg = -1;         // kRegister; kAddress: base register or -1
   int32_t second_reg = -1;  // kRegister: the %p2 of %p1|%p2
   int32_t local = -1;       // kSymbol, kAddress: index into Function::locals
   int32_t target = -1;      // kSymbol: a label's instruction, or index into Function::branch_tables
   int64_t value = 0;        // kInteger and floats; kSymbol, kAddress: byte offset
+  std::string_view part;    // "b0" of %r1.b0, which video instructions have
   std::string_view symbol;
   std::vector<Operand> elements;  // kVector; kAddress: what follows the base, as in [tex, {x, y}]
 };

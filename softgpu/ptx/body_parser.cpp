@@ -297,6 +297,16 @@ class BodyParser {
     }
     if (lexer_.accept("(")) return vector(")", depth);
     if (lexer_.accept("[")) return address(depth);
+    if (lexer_.is("-")) {
+      Lexer ahead = lexer_;
+      ahead.take();
+      if (ahead.is(Token::Kind::kWord)) {
+        lexer_.take();
+        out = operand(depth + 1);
+        out.minus = !out.minus;
+        return out;
+      }
+    }
     if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-")) {
       const Number number = parse_number(lexer_);
       out.kind = number.kind;
@@ -318,7 +328,7 @@ class BodyParser {
     if (out.reg >= 0) {
       out.kind = Operand::Kind::kRegister;
       if (lexer_.accept("|")) out.second_reg = second_register();
-      if (lexer_.is(Token::Kind::kDot)) lexer_.fail("component of a vector register");
+      if (lexer_.is(Token::Kind::kDot)) out.part = lexer_.take().text.substr(1);
       return out;
     }
     if (word.text.starts_with('%')) {

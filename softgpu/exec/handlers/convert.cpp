@@ -238,10 +238,11 @@ void floats_to_pair(Warp& warp, const Op& op, u32 mask) {  // a to the upper hal
 }
 
 // To the 19 bits of tf32: to nearest, ties away from zero (.rna).
-template <Rounding Round>
+template <Rounding Round, bool Relu>
 void float_to_tf32(Warp& warp, const Op& op, u32 mask) {
   map_lanes<u32, u32>(warp, op, mask, [](u32 bits) -> u32 {
     if ((bits & 0x7fff'ffff) > 0x7f80'0000) return 0x7fff'ffff;
+    if (Relu && bits >> 31 != 0) return 0;
     if ((bits & 0x7f80'0000) == 0x7f80'0000) return bits;
     if (Round == Rounding::kZero) return bits & ~0x1fffu;
     if (Round == Rounding::kNearest) return (bits + 0xfff + (bits >> 13 & 1)) & ~0x1fffu;
@@ -332,12 +333,20 @@ Handler find_convert(ptx::Type to, ptx::Type from, ConvertMode mode, unsigned d_
   const bool wide = d_register_bits == 64;
   if (to.kind == ptx::Type::Kind::kTf32) {
     // .rna arrives as kUp, which f32 -> tf32 does not have.
-    if (from.kind != ptx::Type::Kind::kFloat || from.bits != 32 || mode.flush || mode.saturate ||
-        mode.relu)
+    if (from.kind != ptx::Type::Kind::kFloat || from.bits != 32 || mode.flush || mode.saturate)
       return nullptr;
-    if (mode.rounding == Rounding::kUp) return float_to_tf32<Rounding::kUp>;
-    return mode.rounding == Rounding::kZero ? float_to_tf32<Rounding::kZero>
-                                            : float_to_tf32<Rounding::kNearest>;
+    switch (mode.rounding) {
+      case Rounding::kUp:
+        return mode.relu ? nullptr : float_to_tf32<Rounding::kUp, false>;
+      case Rounding::kZero:
+        return mode.relu ? float_to_tf32<Rounding::kZero, true>
+                         : float_to_tf32<Rounding::kZero, false>;
+      case Rounding::kNearest:
+        return mode.relu ? float_to_tf32<Rounding::kNearest, true>
+                         : float_to_tf32<Rounding::kNearest, false>;
+      default:
+        return nullptr;
+    }
   }
   if (to.is_integer() && from.is_integer()) {
     if (mode.flush || mode.relu || mode.to_integral || to.bits == 128 || from.bits == 128)

@@ -352,6 +352,10 @@ Handler find_float(FloatOp op, ptx::Type type, FloatMode mode) {
       return type.bits == 32 ? plain<Xorsign<Min>, 2>(type, mode) : nullptr;
     case FloatOp::kMaxXorsign:
       return type.bits == 32 ? plain<Xorsign<Max>, 2>(type, mode) : nullptr;
+    case FloatOp::kMinNanXorsign:
+      return type.bits == 32 ? plain<Xorsign<MinNan>, 2>(type, mode) : nullptr;
+    case FloatOp::kMaxNanXorsign:
+      return type.bits == 32 ? plain<Xorsign<MaxNan>, 2>(type, mode) : nullptr;
     case FloatOp::kCopysign:
       return mode.flush ? nullptr : plain<Copysign, 2>(type, mode);
     default:

@@ -253,6 +253,10 @@ Handler find_half(FloatOp op, ptx::Type type, FloatMode mode) {
       return flushable<Xorsign<Min>, 2>(type, extras);
     case FloatOp::kMaxXorsign:
       return flushable<Xorsign<Max>, 2>(type, extras);
+    case FloatOp::kMinNanXorsign:
+      return flushable<Xorsign<MinNan>, 2>(type, extras);
+    case FloatOp::kMaxNanXorsign:
+      return flushable<Xorsign<MaxNan>, 2>(type, extras);
     case FloatOp::kFma:
       return arithmetic<Fma, 3>(type, extras);
     default:

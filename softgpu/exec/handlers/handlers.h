@@ -91,6 +91,8 @@ enum class FloatOp : u8 {
   kMaxNan,
   kMinXorsign,
   kMaxXorsign,
+  kMinNanXorsign,
+  kMaxNanXorsign,
   kCopysign,
   kFma,
 };
