@@ -66,7 +66,7 @@ farcall_warnings(farcall_softgpu_common)
 
 farcall_library(softgpu_engine
   SOURCES
-    ptx/body_parser.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
+    ptx/body_parser.cpp ptx/constant.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
     decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp decode/wmma.cpp
@@ -110,7 +110,8 @@ if(BUILD_TESTING)
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
-    SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
+    SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/memory_test.cpp
+            ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp DEPS farcall_softgpu_engine)
   farcall_ptx(async_80 testdata/async.cu -arch=compute_80)
@@ -129,6 +130,8 @@ if(BUILD_TESTING)
     SOURCES exec/handlers/compare_test.cpp exec/handlers/convert_test.cpp exec/handlers/float_test.cpp
             exec/handlers/half_test.cpp exec/handlers/integer_test.cpp
     DEPS farcall_softgpu_engine)
+  target_sources(softgpu_instructions_test PRIVATE
+    exec/handlers/narrow_float_test.cpp exec/handlers/special_test.cpp exec/handlers/video_test.cpp)
   target_compile_options(softgpu_instructions_test PRIVATE -ffp-contract=off -frounding-math)
   # The reference that random programs are compared with. It shares no code with the engine.
   add_library(farcall_softgpu_reference STATIC EXCLUDE_FROM_ALL

@@ -71,14 +71,17 @@ void Assembler::skip(std::initializer_list<std::string_view> modifiers) {
   for (std::string_view modifier : modifiers) accept(modifier);
 }
 
-void Assembler::skip_cache_hints() {
+bool Assembler::skip_cache_hints() {
+  bool has_policy = false;
   for (size_t i = 1; i < instruction_.name.size() && i < 64; ++i) {
     const std::string_view m = instruction_.name[i];
     const bool hint = m.starts_with("L1::") || m.starts_with("L2::") || m.starts_with("level::") ||
                       m == "ca" || m == "cg" || m == "cs" || m == "lu" || m == "cv" || m == "wb" ||
                       m == "wt" || m == "nc";
     if (hint) taken_ |= u64{1} << i;
+    has_policy |= m == "L2::cache_hint";
   }
+  return has_policy;
 }
 
 ptx::Type Assembler::optional_type() {
@@ -180,6 +183,12 @@ const u32* Assembler::list(std::vector<u32> values) {
 
 Slot Assembler::source32(const ptx::Operand& operand) {
   return source(operand, {ptx::Type::Kind::kBits, 32, 1});
+}
+
+Slot Assembler::whole128(const ptx::Operand& operand) {
+  if (register_bits(operand) == 128) return function_.registers[static_cast<size_t>(operand.reg)];
+  invalid("the operand is no 128-bit register");
+  return 0;
 }
 
 Slot Assembler::source(const ptx::Operand& operand, ptx::Type type) {
@@ -556,6 +565,16 @@ Slot Assembler::special_register(std::string_view name, unsigned bits) {
       {"%clock64", kClock64, 64},        {"%globaltimer", kGlobalTimer, 64},
       {"%globaltimer_lo", kClock32, 32}, {"%globaltimer_hi", kGlobalTimerHigh, 32},
   };
+  if (name.starts_with("%reserved_smem_offset_")) {
+    if (const auto offset = decoder_.reserved_shared_offset(name)) return constant(bits, *offset);
+  }
+  // Performance counters, and what only drivers write.
+  const bool counter =
+      name.size() == 4 && name.starts_with("%pm") && name[3] >= '0' && name[3] < '8';
+  const bool wide_counter = name.size() == 7 && name.starts_with("%pm") && name.ends_with("_64") &&
+                            name[3] >= '0' && name[3] < '8';
+  const bool env = name.starts_with("%envreg") && name != "%envreg1" && name != "%envreg2";
+  if (counter || wide_counter || env || name == "%current_graph_exec") return constant(bits, 0);
   for (const Clock& clock : kClocks) {
     if (clock.name != name) continue;
     if (clock.bits != bits) invalid(fmt::format("'{}' has {} bits", name, clock.bits));

@@ -30,7 +30,7 @@ class Assembler {
   std::string_view take_next();
   // Hints that do not change results: takes them all.
   void skip(std::initializer_list<std::string_view> modifiers);
-  void skip_cache_hints();
+  bool skip_cache_hints();  // true: one more operand follows, the policy of .L2::cache_hint
   // The next modifier that is a type; an error if there is none.
   ptx::Type type();
   ptx::Type optional_type();
@@ -49,6 +49,8 @@ class Assembler {
   // Values of `type`; registers must have its width.
   Slot source(const ptx::Operand& operand, ptx::Type type);
   Slot source32(const ptx::Operand& operand);
+  Slot whole128(
+      const ptx::Operand& operand);  // a register of 128 bits: two 64-bit slots, low first
   // A register wider than the type will do (ld, st, cvt). *bits: 32 or 64, what the slot has.
   Slot loose_source(const ptx::Operand& operand, ptx::Type type, unsigned* bits);
   Slot destination(const ptx::Operand& operand, ptx::Type type);  // `_` gets a slot nobody reads

@@ -18,6 +18,9 @@ namespace {
 constexpr u32 kFrameAlignment = 128;
 constexpr u64 kStackBytesMax = 16u << 20;
 constexpr u64 kSharedBytesMax = 1u << 20;  // more than any device has
+// What a device keeps of a block's shared memory for itself. Cooperative groups has the half from
+// %reserved_smem_offset_1 on.
+constexpr u32 kReservedSharedBytes = 1024;
 
 u64 round_up(u64 value, u64 unit) { return (value + unit - 1) / unit * unit; }
 
@@ -54,7 +57,8 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_compare, {"setp", "set", "selp", "slct"});
     add(decode_convert, {"cvt"});
     add(decode_move, {"mov", "cvta", "isspacep"});
-    add(decode_memory, {"ld", "ldu", "st", "prefetch", "prefetchu", "discard", "applypriority"});
+    add(decode_memory, {"ld", "ldu", "st", "prefetch", "prefetchu", "discard", "applypriority",
+                        "createpolicy", "multimem"});
     add(decode_async_copy, {"cp"});
     add(decode_mbarrier, {"mbarrier"});
     add(decode_atomic, {"atom", "red", "membar", "fence"});
@@ -189,6 +193,16 @@ void Decoder::lay_out_shared(const ptx::Variable& variable, u32* offset) {
   kernel_.shared_bytes = static_cast<u32>(end) + program_.red_zone_bytes();
 }
 
+std::optional<u32> Decoder::reserved_shared_offset(std::string_view name) const {
+  name.remove_prefix(std::string_view("%reserved_smem_offset_").size());
+  const u32 begin = reserved_shared_.value_or(0);
+  if (name == "begin" || name == "0") return begin;
+  if (name == "1") return begin + kReservedSharedBytes / 2;
+  if (name == "end") return begin + kReservedSharedBytes;
+  if (name == "cap") return kReservedSharedBytes;
+  return {};
+}
+
 bool Decoder::scan(u32 place) {
   const LinkedFunction& linked = program_.functions()[reached_[place]];
   ptx::Function& function = *linked.function;
@@ -210,6 +224,14 @@ bool Decoder::scan(u32 place) {
     if (target != nullptr && target->kind == ptx::Operand::Kind::kRegister)
       makes_indirect_calls_[place] = has_indirect_calls_ = true;
     for (const ptx::Operand& operand : instruction.operands) {
+      if (operand.kind == ptx::Operand::Kind::kSpecial && !reserved_shared_ &&
+          operand.symbol.starts_with("%reserved_smem_offset_")) {
+        kernel_.shared_bytes = static_cast<u32>(round_up(kernel_.shared_bytes, 128));
+        reserved_shared_ = kernel_.shared_bytes;
+        kernel_.shared_variables.push_back(
+            {"reserved memory", kernel_.shared_bytes, kReservedSharedBytes});
+        kernel_.shared_bytes += kReservedSharedBytes;
+      }
       for_each_symbol(operand, [&](const ptx::Operand& symbol) {
         if (symbol.local >= 0 || symbol.target >= 0) return;
         if (const auto variable = program_.find_variable(linked.module, symbol.symbol)) {
@@ -482,7 +504,8 @@ bool Decoder::run() {
 
 void Decoder::fill_info(KernelInfo& info) const {
   const ptx::Function& function = *program_.functions()[entry_].function;
-  info.static_shared_bytes = kernel_.shared_bytes - red_zones_bytes_;
+  info.static_shared_bytes =
+      kernel_.shared_bytes - red_zones_bytes_ - (reserved_shared_ ? kReservedSharedBytes : 0);
   info.local_bytes = recursive_ ? kernel_.functions[0].frame_bytes : kernel_.stack_bytes;
   info.constant_bytes = static_cast<u32>(program_.constant_bytes());
   info.registers = estimate_registers(function);

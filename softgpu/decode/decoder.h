@@ -4,6 +4,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -67,6 +69,8 @@ class Decoder {
     return local_shared_.at(variable);
   }
   u32 dynamic_shared_offset() const { return kernel_.shared_bytes; }
+  // Of %reserved_smem_offset_...; nothing: there is no such register.
+  std::optional<u32> reserved_shared_offset(std::string_view name) const;
 
  private:
   struct TargetFixup {
@@ -103,6 +107,8 @@ class Decoder {
   std::vector<bool> makes_indirect_calls_;
   u32 shared_alignment_ = 16;
   u32 red_zones_bytes_ = 0;  // part of the kernel's shared memory
+  std::optional<u32>
+      reserved_shared_;  // the system's part of shared memory, if the kernel names it
 
   u32 register_bytes_ = 0;
   u32 predicate_count_ = 1;

@@ -197,7 +197,7 @@ bool LinkedProgram::initialize(LoadError* error) {
       return false;
     }
     const unsigned element_bytes = std::min(variable.type.bytes(), 8u);
-    u8* to = reinterpret_cast<u8*>(linked.address);
+    u8* const elements = reinterpret_cast<u8*>(linked.address);
     for (const ptx::Initializer& element : variable.initializers) {
       u64 value = static_cast<u64>(element.value);
       if (!element.symbol.empty()) {
@@ -215,8 +215,7 @@ bool LinkedProgram::initialize(LoadError* error) {
         }
         if (element.shift >= 0) value >>= element.shift;
       }
-      std::memcpy(to, &value, element_bytes);
-      to += variable.type.bytes();
+      std::memcpy(elements + element.index * variable.type.bytes(), &value, element_bytes);
     }
   }
   return true;

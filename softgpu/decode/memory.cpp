@@ -28,11 +28,12 @@ void decode_load_store(Assembler& a, bool is_load) {
   bool is_volatile = false;
   const bool strong = accept_strong(a, &is_volatile);
   const std::string_view space = a.space();
-  a.skip_cache_hints();
+  const bool has_policy = a.skip_cache_hints();
   if (a.accept("unified")) return a.unsupported("");
   const unsigned count = vector_count(a);
   ptx::Type type = a.type();
-  a.expect_operands(2, 2);
+  a.expect_operands(has_policy ? 3 : 2, has_policy ? 3 : 2);
+  if (has_policy) a.source(a.operand(2), {Kind::kBits, 64, 1});
   if (a.failed()) return;
   if (type.total_bits() == 128) {  // as two halves
     if (count != 1) return a.unsupported("");
@@ -40,7 +41,11 @@ void decode_load_store(Assembler& a, bool is_load) {
   const bool whole128 = type.total_bits() == 128;
   if (whole128) type = {Kind::kBits, 64, 1};
   const unsigned elements = whole128 ? 2 : count;
-  const ptx::Operand& value = a.operand(is_load ? 0 : 1);
+  // {%r1} is %r1.
+  const ptx::Operand& written = a.operand(is_load ? 0 : 1);
+  const bool wrapped =
+      count == 1 && written.kind == OperandKind::kVector && written.elements.size() == 1;
+  const ptx::Operand& value = wrapped ? written.elements[0] : written;
   Op op;
   a.address(op, a.operand(is_load ? 1 : 0), space, u64{type.bytes()} * elements);
   const auto kind = static_cast<AddressKind>(op.flags);
@@ -100,12 +105,55 @@ void decode_load_store(Assembler& a, bool is_load) {
   a.emit(op);
 }
 
+// What to keep in a cache: changes no result, so any value will do.
+void decode_create_policy(Assembler& a) {
+  const int kind = a.accept_one_of({"fractional", "range", "cvt"});
+  a.accept("global");
+  a.accept("L2");
+  a.skip_cache_hints();
+  const ptx::Type type = a.type();
+  if (kind < 0 || type.total_bits() != 64) return a.unsupported("");
+  a.expect_operands(kind == 1 ? 4 : kind == 2 ? 2 : 1, kind == 1 ? 4 : 2);
+  Op op;
+  op.handler = handlers().copy(64);
+  op.d = a.destination(a.operand(0), type);
+  op.a = a.constant(64, 0);
+  if (kind == 0 && a.operand_count() == 2) a.source(a.operand(1), {Kind::kFloat, 32, 1});
+  if (kind == 1) {
+    Op unused;
+    a.address(unused, a.operand(1), "global", 1);
+    a.source32(a.operand(2));
+    a.source32(a.operand(3));
+  }
+  if (kind == 2) op.a = a.source(a.operand(1), type);
+  a.emit(op);
+}
+
+// Of memory that several devices share as one. There is none on this device, so no address can be
+// right.
+void decode_multimem(Assembler& a) {
+  const int kind = a.accept_one_of({"ld_reduce", "st", "red"});
+  if (kind < 0) return a.unsupported("");
+  a.skip({"weak", "relaxed", "acquire", "release", "cta", "cluster", "gpu", "sys", "global"});
+  a.skip({"min", "max", "add", "and", "or", "xor", "acc::f32", "acc::f16", "v2", "v4", "v8"});
+  const std::string_view type = a.take_next();
+  const bool narrow = type.starts_with("e4m3") || type.starts_with("e5m2");
+  if (!narrow && !ptx::parse_type(type)) return a.unsupported("no known type");
+  a.expect_operands(2, 2);
+  Op op;
+  op.handler = no_multicast_memory;
+  a.address(op, a.operand(kind == 0 ? 1 : 0), "global", 1);
+  a.emit(op);
+}
+
 }  // namespace
 
 bool decode_memory(Assembler& a) {
   const std::string_view opcode = a.opcode();
   if (opcode == "ld" || opcode == "ldu") return decode_load_store(a, true), true;
   if (opcode == "st") return decode_load_store(a, false), true;
+  if (opcode == "createpolicy") return decode_create_policy(a), true;
+  if (opcode == "multimem") return decode_multimem(a), true;
   if (opcode == "prefetch" || opcode == "prefetchu" || opcode == "discard" ||
       opcode == "applypriority") {
     a.space();

@@ -57,28 +57,52 @@ void copy64(Assembler& a, Slot d, Slot from) {
   a.emit(op);
 }
 
+// {lo, hi} of 64 bits each, or {a, b, c, d} of 32.
 void move128(Assembler& a) {
   const ptx::Operand &to = a.operand(0), &from = a.operand(1);
-  auto whole = [&](const ptx::Operand& operand) -> Slot {
-    if (a.register_bits(operand) == 128)
-      return a.function().registers[static_cast<size_t>(operand.reg)];
-    a.invalid("the operand is no 128-bit register");
-    return 0;
+  auto is_vector = [&](const ptx::Operand& operand) {
+    if (operand.kind != OperandKind::kVector) return false;
+    if (operand.elements.size() != 2 && operand.elements.size() != 4) a.unsupported("");
+    return true;
   };
-  if (to.kind == OperandKind::kVector) {
-    if (to.elements.size() != 2) return a.unsupported("");
-    const Slot source = whole(from);
-    if (to.elements[0].kind != OperandKind::kSink)
-      copy64(a, a.destination(to.elements[0], kB64), source);
-    if (to.elements[1].kind != OperandKind::kSink)
-      copy64(a, a.destination(to.elements[1], kB64), high_half(source));
-  } else if (from.kind == OperandKind::kVector) {
-    if (from.elements.size() != 2) return a.unsupported("");
-    const Slot d = whole(to);
-    copy64(a, d, a.source(from.elements[0], kB64));
-    copy64(a, high_half(d), a.source(from.elements[1], kB64));
+  if (is_vector(to)) {
+    const Slot source = a.whole128(from);
+    const size_t count = to.elements.size();
+    for (u32 half = 0; half < 2 && count == 2; ++half) {
+      if (to.elements[half].kind != OperandKind::kSink)
+        copy64(a, a.destination(to.elements[half], kB64), source + half * 8 * kLanes);
+    }
+    for (u32 half = 0; half < 2 && count == 4; ++half) {
+      Op op;
+      op.handler = handlers().unpack(64, 2);
+      op.a = source + half * 8 * kLanes;
+      op.count = 2;
+      std::vector<u32> slots;
+      for (size_t k = 0; k < 2; ++k) {
+        const ptx::Operand& element = to.elements[half * 2 + k];
+        slots.push_back(element.kind == OperandKind::kSink
+                            ? kNoSlot
+                            : a.destination(element, {Kind::kBits, 32, 1}));
+      }
+      op.list = a.list(std::move(slots));
+      a.emit(op);
+    }
+  } else if (is_vector(from)) {
+    const Slot d = a.whole128(to);
+    if (from.elements.size() == 2) {
+      copy64(a, d, a.source(from.elements[0], kB64));
+      copy64(a, high_half(d), a.source(from.elements[1], kB64));
+    }
+    for (u32 half = 0; half < 2 && from.elements.size() == 4; ++half) {
+      Op op;
+      op.handler = handlers().pack(64, 2);
+      op.list =
+          a.list({a.source32(from.elements[half * 2]), a.source32(from.elements[half * 2 + 1])});
+      op.d = d + half * 8 * kLanes;
+      a.emit(op);
+    }
   } else {
-    const Slot d = whole(to), source = whole(from);
+    const Slot d = a.whole128(to), source = a.whole128(from);
     copy64(a, d, source);
     copy64(a, high_half(d), high_half(source));
   }

@@ -36,7 +36,7 @@ bool has_no_result(std::string_view opcode) {
       "bar",       "barrier",        "bra",           "brx", "call",     "nanosleep",
       "pmevent",   "griddepcontrol", "setmaxnreg",    "st",  "red",      "prefetch",
       "prefetchu", "discard",        "applypriority", "cp",  "stmatrix", "membar",
-      "fence"};
+      "fence",     "stackrestore"};
   return kNames.contains(opcode);
 }
 

@@ -474,7 +474,7 @@ TEST_F(RefusalTest, UnknownInstructionsAndModifiersAreNamed) {
   refuses("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0}, %rd0, %rd1, 1, 1, 1, 0, 0;",
           Kind::kUnsupported, "wgmma.mma_async");
   refuses("add.sat.u32 %r0, %r1, %r2;", Kind::kUnsupported, "add.sat.u32");
-  refuses("mov.u32 %r0, %pm0;", Kind::kUnsupported, "special register '%pm0'");
+  refuses("mov.u32 %r0, %pm8;", Kind::kUnsupported, "special register '%pm8'");
   refuses("ld.global.frob.u32 %r0, [%rd];", Kind::kUnsupported, "modifier '.frob'");
   refuses("cvt.u32.f32 %r0, %r1;", Kind::kInvalidPtx, "no rounding");
 }

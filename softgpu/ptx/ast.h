@@ -81,6 +81,7 @@ struct Instruction {
 
 // One element of an initialiser: a number, or the address of a symbol plus a number.
 struct Initializer {
+  uint64_t index = 0;  // of the element; those that are left out are zero
   int64_t value = 0;
   std::string_view symbol;
   bool generic = false;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "softgpu/ptx/constant.h"
 #include "softgpu/ptx/parser.h"
 #include "softgpu/ptx/syntax.h"
 
@@ -12,8 +13,21 @@ namespace {
 
 struct RegisterRange {  // %r<100> or a single register
   int32_t first;
-  int32_t count;  // -1: single
+  int32_t count;      // -1: single
+  int32_t width = 1;  // of vectors: how many registers lie side by side
 };
+struct FoundRegister {
+  int32_t first, width;
+};
+
+// .x, .y, .z, .w or .r, .g, .b, .a; -1: none of them.
+int component_index(std::string_view name) {
+  if (name.size() != 1) return -1;
+  for (std::string_view names : {"xyzw", "rgba"}) {
+    if (const size_t at = names.find(name[0]); at != names.npos) return static_cast<int>(at);
+  }
+  return -1;
+}
 
 // "%r12" -> "%r", 12. False when there are no digits at the end or they have a leading zero.
 bool split_number(std::string_view name, std::string_view* prefix, uint32_t* number) {
@@ -72,18 +86,24 @@ class BodyParser {
     }
   }
 
-  int32_t find_register(std::string_view name) {
+  std::optional<FoundRegister> find_registers(std::string_view name) {
     std::string_view prefix;
     uint32_t number = 0;
     const bool numbered = split_number(name, &prefix, &number);
-    const auto found = lookup(open_.back(), [&](Scope& s) -> std::optional<int32_t> {
-      if (auto it = s.registers.find(name); it != s.registers.end()) return it->second.first;
+    return lookup(open_.back(), [&](Scope& s) -> std::optional<FoundRegister> {
+      if (auto it = s.registers.find(name); it != s.registers.end())
+        return FoundRegister{it->second.first, it->second.width};
       if (!numbered) return {};
       auto it = s.ranges.find(prefix);
       if (it == s.ranges.end() || number >= static_cast<uint32_t>(it->second.count)) return {};
-      return it->second.first + static_cast<int32_t>(number);
+      const RegisterRange& range = it->second;
+      return FoundRegister{range.first + static_cast<int32_t>(number) * range.width, range.width};
     });
-    return found.value_or(-1);
+  }
+  // -1: there is none; a vector is none either.
+  int32_t find_register(std::string_view name) {
+    const auto found = find_registers(name);
+    return found && found->width == 1 ? found->first : -1;
   }
 
   int32_t find_local(std::string_view name) {
@@ -218,6 +238,8 @@ class BodyParser {
   }
 
   void registers() {
+    int32_t width = 1;
+    if (lexer_.is(".v2") || lexer_.is(".v4")) width = lexer_.take().text[2] - '0';
     const Token token = lexer_.take();
     const Type type = token.kind == Token::Kind::kDot ? parse_type(token.text.substr(1)) : Type{};
     if (!type) {
@@ -229,13 +251,16 @@ class BodyParser {
       const auto first = static_cast<int32_t>(function_.registers.size());
       int64_t count = 1;
       if (lexer_.accept("<")) {
-        count = parse_integer(lexer_);
+        const Number number = parse_literal(lexer_);
+        count = number.value;
         lexer_.expect(">");
-        if (count < 0 || count > kRegistersMax) return lexer_.fail("register count out of range");
-        scope().ranges[name] = {first, static_cast<int32_t>(count)};
+        if (number.kind != Operand::Kind::kInteger || count < 0 || count > kRegistersMax)
+          return lexer_.fail("register count out of range");
+        scope().ranges[name] = {first, static_cast<int32_t>(count), width};
       } else {
-        scope().registers[name] = {first, -1};
+        scope().registers[name] = {first, -1, width};
       }
+      count *= width;
       if (function_.registers.size() + static_cast<size_t>(count) > kRegistersMax) {
         return lexer_.fail("too many registers");
       }
@@ -267,8 +292,13 @@ class BodyParser {
       out.value = parse_integer(lexer_);
     } else {
       const std::string_view name = parse_name(lexer_);
-      out.reg = find_register(name);
-      if (out.reg < 0) {
+      const auto found = find_registers(name);
+      if (found && found->width > 1) {  // [vector.x]
+        out.reg = vector_register(*found).reg;
+        if (out.reg < 0) lexer_.fail("a vector where an address is expected");
+      } else if (found) {
+        out.reg = found->first;
+      } else {
         if (name.starts_with('%')) lexer_.fail("unknown register '" + std::string(name) + "'");
         set_symbol(out, name);
       }
@@ -307,8 +337,8 @@ class BodyParser {
         return out;
       }
     }
-    if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-")) {
-      const Number number = parse_number(lexer_);
+    if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-") || lexer_.is("+") || lexer_.is("~")) {
+      const Number number = parse_constant(lexer_);
       out.kind = number.kind;
       out.value = number.value;
       return out;
@@ -324,8 +354,10 @@ class BodyParser {
       }
       return out;
     }
-    out.reg = find_register(word.text);
-    if (out.reg >= 0) {
+    const auto found = find_registers(word.text);
+    if (found && found->width > 1) return vector_register(*found);
+    if (found) {
+      out.reg = found->first;
       out.kind = Operand::Kind::kRegister;
       if (lexer_.accept("|")) out.second_reg = second_register();
       if (lexer_.is(Token::Kind::kDot)) out.part = lexer_.take().text.substr(1);
@@ -350,6 +382,29 @@ class BodyParser {
     out.kind = Operand::Kind::kSymbol;
     set_symbol(out, word.text);
     if (lexer_.accept("+") || lexer_.is("-")) out.value = parse_integer(lexer_);
+    return out;
+  }
+
+  // The whole of a vector, or its component behind the dot.
+  Operand vector_register(const FoundRegister& found) {
+    auto element = [&](int32_t i) {
+      Operand out;
+      out.kind = Operand::Kind::kRegister;
+      out.reg = found.first + i;
+      return out;
+    };
+    if (lexer_.is(Token::Kind::kDot)) {
+      const int index = component_index(lexer_.current().text.substr(1));
+      if (index < 0 || index >= found.width) {
+        lexer_.fail("the vector has no such component");
+        return {};
+      }
+      lexer_.take();
+      return element(index);
+    }
+    Operand out;
+    out.kind = Operand::Kind::kVector;
+    for (int32_t i = 0; i < found.width; ++i) out.elements.push_back(element(i));
     return out;
   }
 

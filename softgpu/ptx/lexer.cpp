@@ -8,8 +8,7 @@ namespace {
 // Locale-free, and defined for every byte.
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' ||
-         c == '%';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$';
 }
 bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
@@ -147,8 +146,15 @@ void Lexer::advance() {
     return emit(Token::Kind::kString, line);
   }
   if (is_digit(c)) {
-    while (position_ < end_ && (is_word(*position_) || (*position_ == '.' && position_ + 1 < end_ &&
-                                                        is_digit(position_[1])))) {
+    // A sign belongs to a decimal number's exponent, and to nothing in 0x1e-5.
+    const bool decimal = c != '0' || is_digit(next) || next == '.';
+    while (position_ < end_) {
+      const char here = *position_;
+      const bool more = position_ + 1 < end_;
+      const bool point = here == '.' && more && is_digit(position_[1]);
+      const bool sign = (here == '+' || here == '-') && decimal && more && is_digit(position_[1]) &&
+                        (position_[-1] == 'e' || position_[-1] == 'E');
+      if (!is_word(here) && !point && !sign) break;
       ++position_;
     }
     return emit(Token::Kind::kNumber, line);
@@ -166,7 +172,8 @@ void Lexer::advance() {
     }
     return emit(Token::Kind::kDot, line);
   }
-  if (is_word(c)) {
+  if (is_word(c) || c == '%') {
+    ++position_;
     while (position_ < end_ && is_word(*position_)) ++position_;
     return emit(Token::Kind::kWord, line);
   }

@@ -4,6 +4,10 @@
 #include <bit>
 #include <charconv>
 #include <cstdlib>
+#include <span>
+#include <vector>
+
+#include "softgpu/ptx/constant.h"
 
 namespace farcall::softgpu::ptx {
 namespace {
@@ -29,49 +33,72 @@ uint32_t parse_alignment(Lexer& lexer) {
   return static_cast<uint32_t>(n);
 }
 
+// Behind the initialiser's start: a symbol, generic(symbol), either with an offset.
+void parse_address(Lexer& lexer, Initializer& element) {
+  if (lexer.is("generic")) {
+    lexer.take();
+    element.generic = true;
+    lexer.expect("(");
+    element.symbol = parse_name(lexer);
+    if (lexer.accept("+") || lexer.is("-")) element.value = parse_integer(lexer);
+    lexer.expect(")");
+  } else {
+    element.symbol = parse_name(lexer);
+  }
+  if (lexer.accept("+") || lexer.is("-")) element.value += parse_integer(lexer);
+}
+
 Initializer parse_initializer_element(Lexer& lexer, const Type& type) {
   Initializer element;
-  auto symbol_with_offset = [&] {
-    if (lexer.is("generic")) {
-      lexer.take();
-      element.generic = true;
-      lexer.expect("(");
-      element.symbol = parse_name(lexer);
-      lexer.expect(")");
-    } else {
-      element.symbol = parse_name(lexer);
-    }
-    if (lexer.accept("+") || lexer.is("-")) element.value = parse_integer(lexer);
-  };
-  if (!lexer.is(Token::Kind::kNumber) && !lexer.is("-")) {
-    symbol_with_offset();
+  if (lexer.is(Token::Kind::kWord)) {
+    parse_address(lexer, element);
     return element;
   }
-  const Number number = parse_number(lexer);
+  const Number number = parse_constant(lexer);
   if (lexer.accept("(")) {  // 0xFF00(symbol)
     if (number.value == 0) lexer.fail("mask of an address is zero");
     element.shift = number.value == 0 ? 0 : std::countr_zero(static_cast<uint64_t>(number.value));
-    symbol_with_offset();
+    parse_address(lexer, element);
     lexer.expect(")");
     return element;
   }
   element.value = number.value;
-  if (type.kind == Type::Kind::kFloat && type.bits == 32 &&
-      number.kind == Operand::Kind::kFloat64) {
-    element.value =
-        std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(number.value)));
+  const bool is_float = number.kind != Operand::Kind::kInteger;
+  if (type.is_float() && is_float && type.bits < 32) lexer.fail("a float constant in 16 bits");
+  if (type.kind != Type::Kind::kFloat || type.bits < 32) return element;
+  double value = static_cast<double>(number.value);
+  if (number.kind == Operand::Kind::kFloat64) value = std::bit_cast<double>(number.value);
+  if (number.kind == Operand::Kind::kFloat32)
+    value = std::bit_cast<float>(static_cast<uint32_t>(number.value));
+  // Bits of the right width stay as they are: a NaN keeps its payload.
+  const bool fits =
+      number.kind == (type.bits == 32 ? Operand::Kind::kFloat32 : Operand::Kind::kFloat64);
+  if (!fits) {
+    element.value = type.bits == 32
+                        ? static_cast<int64_t>(std::bit_cast<uint32_t>(static_cast<float>(value)))
+                        : std::bit_cast<int64_t>(value);
   }
   return element;
 }
 
-void parse_initializer(Lexer& lexer, Variable& variable, int depth) {
+// The initialiser of elements from `index` on. A nested list is a row: `row` elements, of which the
+// list may leave out the last.
+void parse_initializer(Lexer& lexer, Variable& variable, std::span<const uint64_t> rows,
+                       uint64_t* index, int depth) {
   if (depth > kNestingMax) return lexer.fail("initialiser nests too deeply");
   if (!lexer.accept("{")) {
     variable.initializers.push_back(parse_initializer_element(lexer, variable.type));
+    variable.initializers.back().index = (*index)++;
     return;
   }
   while (!lexer.at_end() && !lexer.is("}")) {
-    parse_initializer(lexer, variable, depth + 1);
+    const uint64_t first = *index;
+    const bool is_row = lexer.is("{") && !rows.empty();
+    parse_initializer(lexer, variable, rows.empty() ? rows : rows.subspan(1), index, depth + 1);
+    if (is_row) {
+      if (*index - first > rows[0]) return lexer.fail("too many initialisers in a row");
+      *index = first + rows[0];
+    }
     if (!lexer.accept(",")) break;
   }
   lexer.expect("}");
@@ -108,32 +135,31 @@ Type parse_type(std::string_view word) {
   }
 }
 
-Number parse_number(Lexer& lexer) {
-  const bool negative = lexer.accept("-");
+Number parse_literal(Lexer& lexer) {
   if (!lexer.is(Token::Kind::kNumber)) {
     lexer.fail("expected a number");
     return {};
   }
   const std::string_view text = lexer.current().text;
   uint64_t bits = 0;
-  if (has_prefix(text, 'f') && text.size() == 10 && parse_digits(text.substr(2), 16, &bits)) {
+  auto result = [&](Operand::Kind kind, uint64_t value, bool is_unsigned = false) -> Number {
     lexer.take();
-    return {Operand::Kind::kFloat32, static_cast<int64_t>(negative ? bits ^ 0x8000'0000u : bits)};
-  }
-  if (has_prefix(text, 'd') && text.size() == 18 && parse_digits(text.substr(2), 16, &bits)) {
-    lexer.take();
-    return {Operand::Kind::kFloat64,
-            static_cast<int64_t>(negative ? bits ^ (uint64_t{1} << 63) : bits)};
-  }
-  if (text.find('.') != text.npos) {
+    return {kind, static_cast<int64_t>(value), is_unsigned};
+  };
+  if (has_prefix(text, 'f') && text.size() == 10 && parse_digits(text.substr(2), 16, &bits))
+    return result(Operand::Kind::kFloat32, bits);
+  if (has_prefix(text, 'd') && text.size() == 18 && parse_digits(text.substr(2), 16, &bits))
+    return result(Operand::Kind::kFloat64, bits);
+  const bool other_base = has_prefix(text, 'x') || has_prefix(text, 'b');
+  if (!other_base && text.find_first_of(".eE") != text.npos) {
     double value = 0;
     const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (status != std::errc() || end != text.data() + text.size()) lexer.fail("malformed number");
-    lexer.take();
-    return {Operand::Kind::kFloat64, std::bit_cast<int64_t>(negative ? -value : value)};
+    return result(Operand::Kind::kFloat64, std::bit_cast<uint64_t>(value));
   }
   std::string_view digits = text;
-  if (digits.ends_with('U') || digits.ends_with('u')) digits.remove_suffix(1);
+  const bool is_unsigned = digits.ends_with('U') || digits.ends_with('u');
+  if (is_unsigned) digits.remove_suffix(1);
   int base = 10;
   if (has_prefix(digits, 'x')) {
     base = 16;
@@ -145,12 +171,11 @@ Number parse_number(Lexer& lexer) {
     base = 8;
   }
   if (!parse_digits(digits, base, &bits)) lexer.fail("malformed number");
-  lexer.take();
-  return {Operand::Kind::kInteger, static_cast<int64_t>(negative ? -bits : bits)};
+  return result(Operand::Kind::kInteger, bits, is_unsigned);
 }
 
 int64_t parse_integer(Lexer& lexer) {
-  const Number number = parse_number(lexer);
+  const Number number = parse_constant(lexer);
   if (number.kind != Operand::Kind::kInteger) lexer.fail("expected an integer");
   return number.value;
 }
@@ -209,6 +234,7 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
   if (!variable.type || variable.type.is_predicate()) lexer.fail("variable without a type");
   variable.name = parse_name(lexer);
 
+  std::vector<uint64_t> dimensions;
   const uint64_t element_bytes =
       std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
   while (lexer.accept("[")) {
@@ -223,15 +249,32 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
       return variable;
     }
     variable.count *= static_cast<uint64_t>(n);
+    dimensions.push_back(static_cast<uint64_t>(n));
     lexer.expect("]");
   }
   variable.alignment =
       alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
   if (lexer.accept("=")) {
-    parse_initializer(lexer, variable, 0);
+    // Elements of a row: of `[2][3][4]` 12, then 4, then those of a vector.
+    std::vector<uint64_t> rows;
+    uint64_t row = variable.vector;
+    if (variable.vector > 1) rows.push_back(row);
+    for (size_t i = dimensions.size(); i-- > 1;) {
+      if (dimensions[i] != 0 && row > kVariableBytesMax / dimensions[i]) {
+        lexer.fail("array too large");
+        return variable;
+      }
+      rows.insert(rows.begin(), row *= dimensions[i]);
+    }
+    if (dimensions.empty() && variable.vector > 1) rows.clear();  // the list itself is the vector
+    uint64_t end = 0;
+    parse_initializer(lexer, variable, rows, &end, 0);
     // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
-    if (variable.count == 0) variable.count = variable.initializers.size();
-    if (variable.initializers.size() > variable.count * variable.vector) {
+    if (variable.count == 0 && row != 0) {
+      if (end / row > kVariableBytesMax / element_bytes) lexer.fail("array too large");
+      variable.count = (end + row - 1) / row * (row / variable.vector);
+    }
+    if (end > variable.count * variable.vector) {
       lexer.fail_at(variable.line,
                     "too many initialisers for '" + std::string(variable.name) + "'");
     }

@@ -19,8 +19,10 @@ constexpr uint32_t kAlignmentMax = 1u << 16;
 struct Number {
   Operand::Kind kind = Operand::Kind::kInteger;  // kInteger, kFloat32 or kFloat64
   int64_t value = 0;                             // floats: their bits
+  bool is_unsigned = false;                      // 7U
 };
-Number parse_number(Lexer& lexer);
+Number parse_literal(Lexer& lexer);
+// An expression of literals that is an integer (constant.h has the general case).
 int64_t parse_integer(Lexer& lexer);
 // A plain number on that line of the text, for what must never be an error. False: something else.
 bool parse_line_number(Lexer& lexer, int line, uint32_t* number);

@@ -100,13 +100,44 @@ void compare_and_swap(Warp& warp, const Op& op, u32 mask) {
   if (op.d != kNoSlot) write_lanes(lanes<S>(warp, op.d), mask, results);
 }
 
+// 16 bytes are read and written in one piece, as on a GPU: look-back scans keep a flag and a sum in
+// them. The pieces of longer vectors are accesses of their own.
+typedef u64 Piece __attribute__((vector_size(16), may_alias));
+
+template <class T, int Count>
+[[gnu::always_inline]] inline void read_strong(const u8* host, T* values) {
+  if constexpr (sizeof(T) * Count == 16) {
+    const Piece piece = *reinterpret_cast<const volatile Piece*>(host);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    __builtin_memcpy(values, &piece, sizeof piece);
+  } else {
+    for (int k = 0; k < Count; ++k)
+      values[k] = __atomic_load_n(reinterpret_cast<const typename Aliased<T>::Type*>(host) + k,
+                                  __ATOMIC_ACQUIRE);
+  }
+}
+template <class T, int Count>
+[[gnu::always_inline]] inline void write_strong(u8* host, const T* values) {
+  if constexpr (sizeof(T) * Count == 16) {
+    Piece piece;
+    __builtin_memcpy(&piece, values, sizeof piece);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    *reinterpret_cast<volatile Piece*>(host) = piece;
+  } else {
+    for (int k = 0; k < Count; ++k)
+      __atomic_store_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, values[k],
+                       __ATOMIC_RELEASE);
+  }
+}
+
 template <class T, class Register, int Count>
 void strong_load(Warp& warp, const Op& op, u32 mask) {
   Register values[Count][kLanes] = {};
   for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
+    T read[Count];
+    read_strong<T, Count>(host, read);
     for (int k = 0; k < Count; ++k) {
-      const T v =
-          __atomic_load_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k, __ATOMIC_ACQUIRE);
+      const T v = read[k];
       if constexpr (kIsSigned<T>)
         values[k][lane] = static_cast<Register>(static_cast<Signed<Register>>(v));
       else
@@ -121,11 +152,10 @@ void strong_load(Warp& warp, const Op& op, u32 mask) {
 template <class T, class Register, int Count>
 void strong_store(Warp& warp, const Op& op, u32 mask) {
   for_each_address<sizeof(T) * Count>(warp, op, mask, [&](int lane, u8* host) {
-    for (int k = 0; k < Count; ++k) {
-      const auto* values = lanes<Register>(warp, Count == 1 ? op.b : op.list[k]);
-      __atomic_store_n(reinterpret_cast<typename Aliased<T>::Type*>(host) + k,
-                       static_cast<T>(values[lane]), __ATOMIC_RELEASE);
-    }
+    T values[Count];
+    for (int k = 0; k < Count; ++k)
+      values[k] = static_cast<T>(lanes<Register>(warp, Count == 1 ? op.b : op.list[k])[lane]);
+    write_strong<T, Count>(host, values);
   });
 }
 
@@ -256,6 +286,58 @@ Handler find_strong_store(ptx::Type type, unsigned register_bits) {
     default:
       return nullptr;
   }
+}
+
+namespace {
+
+using Wide = unsigned __int128;
+
+Wide read_pair(Warp& warp, Slot slot, int lane) {
+  return lanes<u64>(warp, slot)[lane] | Wide{lanes<u64>(warp, slot + 8 * kLanes)[lane]} << 64;
+}
+void write_pair(Warp& warp, Slot slot, int lane, Wide value) {
+  if (slot == kNoSlot) return;
+  lanes<u64>(warp, slot)[lane] = static_cast<u64>(value);
+  lanes<u64>(warp, slot + 8 * kLanes)[lane] = static_cast<u64>(value >> 64);
+}
+
+// The value that was there; `desired` is written if that was `expected`.
+#if defined(__x86_64__)
+[[gnu::target("cx16")]]
+#endif
+Wide swap_if_equal(u8* host, Wide expected, Wide desired) {
+  return __sync_val_compare_and_swap(reinterpret_cast<typename Aliased<Wide>::Type*>(host),
+                                     expected, desired);
+}
+
+}  // namespace
+
+void exchange_128(Warp& warp, const Op& op, u32 mask) {
+  for_each_address<16>(warp, op, mask, [&](int lane, u8* host) {
+    const Wide desired = read_pair(warp, op.b, lane);
+    Wide seen = 0, expected;
+    do {
+      expected = seen;
+      seen = swap_if_equal(host, expected, desired);
+    } while (seen != expected);
+    write_pair(warp, op.d, lane, seen);
+  });
+}
+
+void compare_and_swap_128(Warp& warp, const Op& op, u32 mask) {
+  for_each_address<16>(warp, op, mask, [&](int lane, u8* host) {
+    const Wide expected = read_pair(warp, op.b, lane), desired = read_pair(warp, op.c, lane);
+    write_pair(warp, op.d, lane, swap_if_equal(host, expected, desired));
+  });
+}
+
+void no_multicast_memory(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
+  const int lane = __builtin_ctz(mask);
+  const u64 address = lane_address(warp, static_cast<AddressKind>(op.flags), op.a, op.imm, lane);
+  raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, address,
+              "multimem access: this device has no multicast memory");
 }
 
 void fence(Warp&, const Op&, u32) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

@@ -58,6 +58,11 @@ Handler find_compare_and_swap(ptx::Type type);
 Handler find_strong_load(ptx::Type type, unsigned register_bits);
 Handler find_strong_store(ptx::Type type, unsigned register_bits);
 void fence(Warp& warp, const Op& op, u32 mask);
+// Of 128 bits; the slots of d, b and c are pairs.
+void exchange_128(Warp& warp, const Op& op, u32 mask);
+void compare_and_swap_128(Warp& warp, const Op& op, u32 mask);
+// multimem: the fault of an address that is not of multicast memory.
+void no_multicast_memory(Warp& warp, const Op& op, u32 mask);
 
 // ---- asynchronous copies, done at once (async_copy.cpp) ----
 // cp.async: a, imm: shared address; b: global address; list[0]: bytes to copy (kNoSlot: all),

@@ -6,9 +6,8 @@ namespace farcall::softgpu::FARCALL_ISA {
 namespace {
 
 // Elements of 8, 16 or 32 bits, each in a 32-bit slot; Op::list holds them.
-template <class Whole, int Count>
+template <class Whole, int Count, int kBits = 8 * sizeof(Whole) / Count>
 void unpack(Warp& warp, const Op& op, u32 mask) {
-  constexpr int kBits = 8 * sizeof(Whole) / Count;
   constexpr u32 kElement = kBits == 32 ? kAllLanes : (u32{1} << (kBits & 31)) - 1;
   Whole whole[kLanes];
   __builtin_memcpy(whole, lanes<Whole>(warp, op.a), sizeof whole);
@@ -20,9 +19,8 @@ void unpack(Warp& warp, const Op& op, u32 mask) {
     write_lanes(lanes<u32>(warp, op.list[k]), mask, values);
   }
 }
-template <class Whole, int Count>
+template <class Whole, int Count, int kBits = 8 * sizeof(Whole) / Count>
 void pack(Warp& warp, const Op& op, u32 mask) {
-  constexpr int kBits = 8 * sizeof(Whole) / Count;
   constexpr u32 kElement = kBits == 32 ? kAllLanes : (u32{1} << (kBits & 31)) - 1;
   Whole values[kLanes] = {};
   for (int k = 0; k < Count; ++k) {
@@ -38,11 +36,13 @@ void pack(Warp& warp, const Op& op, u32 mask) {
 Handler find_unpack(unsigned bits, unsigned count) {
   if (bits == 64) return count == 2 ? unpack<u64, 2> : count == 4 ? unpack<u64, 4> : nullptr;
   if (bits == 32) return count == 2 ? unpack<u32, 2> : count == 4 ? unpack<u32, 4> : nullptr;
+  if (bits == 16 && count == 2) return unpack<u32, 2, 8>;
   return nullptr;
 }
 Handler find_pack(unsigned bits, unsigned count) {
   if (bits == 64) return count == 2 ? pack<u64, 2> : count == 4 ? pack<u64, 4> : nullptr;
   if (bits == 32) return count == 2 ? pack<u32, 2> : count == 4 ? pack<u32, 4> : nullptr;
+  if (bits == 16 && count == 2) return pack<u32, 2, 8>;
   return nullptr;
 }
 

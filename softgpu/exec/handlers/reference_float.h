@@ -32,7 +32,11 @@ inline uint64_t encode(long double value, const Format& format, Round round = Ro
   const long double magnitude = std::fabs(value);
   if (std::isinf(magnitude)) return sign | format.infinity;
   if (magnitude == 0) return sign;
-  const int exponent = std::max(std::ilogb(magnitude), format.exponent_min);
+  int exponent = std::max(std::ilogb(magnitude), format.exponent_min);
+  // Just below a power of two, the quanta are finer.
+  if ((negative ? -rest : rest) < 0 && exponent > format.exponent_min &&
+      magnitude == std::ldexp(1.0L, exponent))
+    --exponent;
   const long double count = std::ldexp(magnitude, format.precision - 1 - exponent);
   long double whole = std::floor(count), part = count - whole;
   int beyond = negative ? -rest : rest;
