@@ -58,7 +58,7 @@ add_library(farcall_softgpu_common OBJECT
   exec/handlers/mbarrier.cpp exec/handlers/mma_general.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
 target_sources(farcall_softgpu_common PRIVATE
   exec/handlers/narrow_float.cpp exec/handlers/special_float.cpp exec/handlers/special_integer.cpp
-  exec/handlers/video.cpp)
+  exec/handlers/stack.cpp exec/handlers/video.cpp)
 target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
 target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)

@@ -606,11 +606,16 @@ Slot Assembler::special_register(std::string_view name, unsigned bits) {
 
 // ---- output ----
 
-void Assembler::emit(Op op) {
+void Assembler::guard(Op& op) const {
   if (instruction_.guard >= 0) {
     op.guard = function_.predicates[static_cast<size_t>(instruction_.guard)];
     op.guard_negated = instruction_.guard_negated;
   }
+  op.line = static_cast<u32>(instruction_.line);
+}
+
+void Assembler::emit(Op op) {
+  guard(op);
   emit_unguarded(op);
 }
 

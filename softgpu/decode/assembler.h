@@ -74,6 +74,7 @@ class Assembler {
   const u32* list(std::vector<u32> values);
 
   // ---- output ----
+  void guard(Op& op) const;   // gives it the instruction's guard and line
   void emit(Op op);           // with the instruction's guard and line
   void emit_for_warp(Op op);  // all lanes take part; they wait for each other
   // The usual shape: d = handler(a, b, c), each of `type`.

@@ -5,7 +5,6 @@
 // it is decoded, and what stands in the way is counted, all of it and not just the first per
 // kernel. One text is in memory at a time, so that libraries of hundreds of megabytes can be looked
 // at.
-#include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -20,10 +19,12 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "image/fatbin.h"
+#include "image/host_file.h"
 #include "softgpu/decode/decoder.h"
 #include "softgpu/decode/link.h"
 
@@ -151,82 +152,28 @@ class Survey {
 
   void add_image(image::Bytes bytes) {
     const std::string_view text = image::as_text(bytes);
-    if (text.starts_with("!<arch>\n")) return add_archive(bytes);
-    if (text.starts_with("\x7f"
-                         "ELF"))
-      return add_elf(bytes);
-    if (text.starts_with("\x50\xed\x55\xba")) return add_containers(bytes);
-    if (text.find(".version") != text.npos && text.find(".target") != text.npos)
-      return add_texts({text});
-  }
-
-  // Members have headers of 60 bytes, with the size in decimal at 48.
-  void add_archive(image::Bytes bytes) {
-    constexpr size_t kHeaderBytes = 60;
-    for (size_t at = 8; at + kHeaderBytes <= bytes.size();) {
-      const std::string size_text(image::as_text(bytes.subspan(at + 48, 10)));
-      const size_t size = std::strtoull(size_text.c_str(), nullptr, 10);
-      at += kHeaderBytes;
-      if (size > bytes.size() - at) break;
-      add_image(bytes.subspan(at, size));
-      at += size + (size & 1);
-    }
-  }
-
-  // Of an ordinary host object or library.
-  void add_elf(image::Bytes bytes) {
-    Elf64_Ehdr header;
-    if (bytes.size() < sizeof header) return;
-    std::memcpy(&header, bytes.data(), sizeof header);
-    auto section = [&](size_t index, Elf64_Shdr* out) {
-      const uint64_t at = header.e_shoff + index * sizeof *out;
-      if (index >= header.e_shnum || at > bytes.size() || bytes.size() - at < sizeof *out)
-        return false;
-      std::memcpy(out, bytes.data() + at, sizeof *out);
-      return out->sh_type == SHT_NOBITS ||
-             (out->sh_offset <= bytes.size() && out->sh_size <= bytes.size() - out->sh_offset);
-    };
-    Elf64_Shdr names{};
-    if (header.e_shentsize != sizeof names || !section(header.e_shstrndx, &names)) return;
-    for (size_t i = 0; i < header.e_shnum; ++i) {
-      Elf64_Shdr each{};
-      if (!section(i, &each) || each.sh_type == SHT_NOBITS || each.sh_name >= names.sh_size)
-        continue;
-      const std::string_view rest = image::as_text(
-          bytes.subspan(names.sh_offset + each.sh_name, names.sh_size - each.sh_name));
-      const std::string_view name = rest.substr(0, rest.find('\0'));
-      const image::Bytes data = bytes.subspan(each.sh_offset, each.sh_size);
-      if (name == ".nv_fatbin") add_containers(data);
-      if (name == "__nv_relfatbin") add_parts(data);
-    }
-  }
-
-  template <class F>
-  void for_each_container(image::Bytes bytes, F f) {
-    constexpr uint32_t kMagic = 0xba55ed50;
-    for (size_t at = 0; at + 16 <= bytes.size();) {
-      uint32_t magic = 0;
-      std::memcpy(&magic, bytes.data() + at, sizeof magic);
-      if (magic != kMagic) {
-        at += 8;
-        continue;
+    if (text.starts_with("\x50\xed\x55\xba")) return add_container(bytes);
+    if (const auto objects = image::host_objects(bytes)) {
+      for (const image::HostObject& object : *objects) {
+        inputs_[input_].damaged += object.damaged;
+        for (image::Bytes each : object.containers) add_container(each);
+        add_parts(object.parts);
       }
-      auto container = image::Container::parse(bytes.subspan(at));
-      if (!container) {
-        ++inputs_[input_].damaged;
-        at += 8;
-        continue;
-      }
-      at += (container->bytes().size() + 7) / 8 * 8;
-      f(*container);
+      return;
     }
+    if (text.find(".version") != text.npos && text.find(".target") != text.npos) add_texts({text});
   }
 
   // The text for the device; empty: there is none.
-  std::string chosen_text(const image::Container& container) {
+  std::string chosen_text(image::Bytes bytes) {
     Counts& counts = inputs_[input_];
+    const auto container = image::Container::parse(bytes);
+    if (!container) {
+      ++counts.damaged;
+      return {};
+    }
     const image::Entry* const entry =
-        image::choose(container, {.sm = options_.sm, .ptx_only = true});
+        image::choose(*container, {.sm = options_.sm, .ptx_only = true});
     if (entry == nullptr) {
       ++counts.without_ptx;
       return {};
@@ -239,20 +186,18 @@ class Survey {
     return std::string(image::as_text(*payload));
   }
 
-  void add_containers(image::Bytes bytes) {
-    for_each_container(bytes, [this](const image::Container& container) {
-      const std::string text = chosen_text(container);
-      if (!text.empty()) add_texts({text});
-    });
+  void add_container(image::Bytes bytes) {
+    const std::string text = chosen_text(bytes);
+    if (!text.empty()) add_texts({text});
   }
 
   // With -rdc=true the parts are linked with each other.
-  void add_parts(image::Bytes bytes) {
+  void add_parts(std::span<const image::Bytes> parts) {
     std::vector<std::string> texts;
-    for_each_container(bytes, [&](const image::Container& container) {
-      std::string text = chosen_text(container);
+    for (image::Bytes part : parts) {
+      std::string text = chosen_text(part);
       if (!text.empty()) texts.push_back(std::move(text));
-    });
+    }
     if (!texts.empty()) add_texts({texts.begin(), texts.end()});
   }
 

@@ -9,6 +9,7 @@
 #include "softgpu/decode/assembler.h"
 #include "softgpu/decode/registers.h"
 #include "softgpu/exec/handlers/common.h"
+#include "softgpu/exec/handlers/stack.h"
 #include "softgpu/ptx/parser.h"
 
 namespace farcall::softgpu {
@@ -17,6 +18,7 @@ namespace {
 // Frames begin on this boundary, so variables can be aligned to it.
 constexpr u32 kFrameAlignment = 128;
 constexpr u64 kStackBytesMax = 16u << 20;
+constexpr u64 kScratchBytes = 16;          // of an argument that is a register or a constant
 constexpr u64 kSharedBytesMax = 1u << 20;  // more than any device has
 // What a device keeps of a block's shared memory for itself. Cooperative groups has the half from
 // %reserved_smem_offset_1 on.
@@ -62,8 +64,9 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_async_copy, {"cp"});
     add(decode_mbarrier, {"mbarrier"});
     add(decode_atomic, {"atom", "red", "membar", "fence"});
-    add(decode_control, {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier",
-                         "nanosleep", "pmevent", "griddepcontrol", "setmaxnreg"});
+    add(decode_control,
+        {"bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier", "nanosleep",
+         "pmevent", "griddepcontrol", "setmaxnreg", "alloca", "stacksave", "stackrestore"});
     add(decode_mma, {"mma"});
     add(decode_wmma, {"wmma"});
     add(decode_matrix, {"ldmatrix", "stmatrix", "movmatrix"});
@@ -87,6 +90,26 @@ const ptx::Operand* called_function(const ptx::Instruction& instruction) {
     if (operand.kind != ptx::Operand::Kind::kVector) return &operand;
   }
   return nullptr;
+}
+
+// The most that a call of the function has of arguments that are registers or constants.
+size_t register_arguments(const ptx::Function& function) {
+  size_t most = 0;
+  for (const ptx::Instruction& instruction : function.body) {
+    if (instruction.name[0] != "call") continue;
+    size_t count = 0;
+    for (const ptx::Operand& list : instruction.operands) {
+      for (const ptx::Operand& each : list.elements)
+        count += each.kind == ptx::Operand::Kind::kSymbol ? 0 : 1;
+    }
+    most = std::max(most, count);
+  }
+  return most;
+}
+
+bool has_alloca(const ptx::Function& function) {
+  return std::any_of(function.body.begin(), function.body.end(),
+                     [](const ptx::Instruction& each) { return each.name[0] == "alloca"; });
 }
 
 void fill_signature(const ptx::Function& function, const ptx::Module& module, KernelInfo& info) {
@@ -219,6 +242,8 @@ bool Decoder::scan(u32 place) {
       lay_out_shared(variable, &local_shared_[&variable]);
   }
   for (const ptx::Instruction& instruction : function.body) {
+    const std::string_view opcode = instruction.name[0];
+    uses_alloca_ |= opcode == "alloca" || opcode == "stacksave" || opcode == "stackrestore";
     const bool is_call = instruction.name[0] == "call";
     const ptx::Operand* const target = is_call ? called_function(instruction) : nullptr;
     if (target != nullptr && target->kind == ptx::Operand::Kind::kRegister)
@@ -326,6 +351,7 @@ bool Decoder::find_recursion() {
         return false;
       }
     }
+    bytes = round_up(bytes, kScratchBytes) + kScratchBytes * register_arguments(function);
     kernel_.functions[place].frame_bytes = static_cast<u32>(round_up(bytes, kFrameAlignment));
   }
   std::vector<u64> depth(count);
@@ -339,7 +365,13 @@ bool Decoder::find_recursion() {
     state[place] = 2;
     return depth[place] = std::min(kStackBytesMax, kernel_.functions[place].frame_bytes + deepest);
   };
-  kernel_.stack_bytes = static_cast<u32>(measure(measure, 0));
+  if (recursive_ && uses_alloca_) {
+    // Frames would grow into what alloca took.
+    fail({LoadError::Kind::kUnsupported, 0, "alloca in a kernel that recurses"});
+    return false;
+  }
+  const u64 stack = measure(measure, 0) + (uses_alloca_ ? kAllocaBytes : 0);
+  kernel_.stack_bytes = static_cast<u32>(stack);
   kernel_.recursive = recursive_;
   return true;
 }
@@ -386,7 +418,8 @@ bool Decoder::lay_out_function(FunctionContext& context) {
     save(decoded.return_slot, 4);
     for (const auto* list : {&function.returns, &function.params}) {
       for (const ptx::Variable& variable : *list) {
-        if (variable.space != "param") {
+        if (variable.space == "reg" &&
+            (variable.count != 1 || variable.vector != 1 || variable.type.total_bits() == 128)) {
           fail({LoadError::Kind::kUnsupported, variable.line,
                 fmt::format("line {}: unsupported parameter in a register, '{}'", variable.line,
                             variable.name)});
@@ -413,15 +446,85 @@ bool Decoder::lay_out_function(FunctionContext& context) {
         {std::string(variable.name), static_cast<u32>(offset), static_cast<u32>(variable.bytes())});
     offset += variable.bytes() + program_.red_zone_bytes();
   }
+  context.call_scratch = static_cast<u32>(round_up(offset, kScratchBytes));
+  if (!is_kernel && has_alloca(function)) context.alloca_start = allocate(8);
   return !failed_;
 }
 
 // ---- translation ----
 
+void Decoder::emit_prologue(FunctionContext& context) {
+  const ptx::Function& function = *context.source;
+  if (context.index == 0) {
+    if (!uses_alloca_) return;
+    Op begin;
+    begin.handler = stack_begin;
+    begin.c = alloca_top_ = allocate(8);
+    return emit(begin);
+  }
+  if (context.alloca_start != kNoSlot) {
+    Op keep;
+    keep.handler = handlers().copy(64);
+    keep.d = context.alloca_start;
+    keep.a = alloca_top_;
+    emit(keep);
+  }
+  size_t reg = 0, formal = 0;
+  for (const auto* list : {&function.returns, &function.params}) {
+    for (const ptx::Variable& variable : *list) {
+      const size_t index = formal++;
+      if (variable.space != "reg") continue;
+      const size_t from = reg++;
+      if (list == &function.returns) continue;
+      Op load;
+      load.handler = handlers().load(variable.type, AddressKind::kLocal,
+                                     variable.type.total_bits() == 64 ? 64 : 32);
+      load.flags = static_cast<u8>(AddressKind::kLocal);
+      load.count = 1;
+      load.d = context.registers[from];
+      load.a = kernel_.functions[context.index].formals[index];
+      load.line = static_cast<u32>(variable.line);
+      emit(load);
+    }
+  }
+}
+
+void Decoder::emit_epilogue(const FunctionContext& context, const Op& at) {
+  const ptx::Function& function = *context.source;
+  auto emit_like = [&](Op op) {
+    op.guard = at.guard;
+    op.guard_negated = at.guard_negated;
+    op.line = at.line;
+    emit(op);
+  };
+  if (context.alloca_start != kNoSlot) {
+    Op restore;
+    restore.handler = handlers().copy(64);
+    restore.d = alloca_top_;
+    restore.a = context.alloca_start;
+    emit_like(restore);
+  }
+  if (context.index == 0) return;
+  size_t reg = 0;
+  for (size_t i = 0; i < function.returns.size(); ++i) {
+    const ptx::Variable& variable = function.returns[i];
+    if (variable.space != "reg") continue;
+    Op store;
+    store.handler = handlers().store(variable.type, AddressKind::kLocal,
+                                     variable.type.total_bits() == 64 ? 64 : 32);
+    store.flags = static_cast<u8>(AddressKind::kLocal);
+    store.count = 1;
+    store.b = context.registers[reg++];
+    store.a = kernel_.functions[context.index].formals[i];
+    emit_like(store);
+  }
+}
+
 bool Decoder::translate(FunctionContext& context) {
   const ptx::Function& function = *context.source;
   const auto entry = static_cast<u32>(kernel_.code.size());
   kernel_.functions[context.index].entry = entry;
+  emit_prologue(context);
   std::vector<u32> op_of(function.body.size() + 1);
   for (size_t i = 0; i < function.body.size() && !failed_; ++i) {
     op_of[i] = static_cast<u32>(kernel_.code.size());
@@ -436,6 +539,7 @@ bool Decoder::translate(FunctionContext& context) {
   if (failed_) return false;
   op_of[function.body.size()] = static_cast<u32>(kernel_.code.size());
   Op end;  // a body that runs off its end returns
+  emit_epilogue(context, end);
   end.control = context.index == 0 ? Control::kExit : Control::kReturn;
   end.target = context.index;
   emit(end);
@@ -506,7 +610,8 @@ void Decoder::fill_info(KernelInfo& info) const {
   const ptx::Function& function = *program_.functions()[entry_].function;
   info.static_shared_bytes =
       kernel_.shared_bytes - red_zones_bytes_ - (reserved_shared_ ? kReservedSharedBytes : 0);
-  info.local_bytes = recursive_ ? kernel_.functions[0].frame_bytes : kernel_.stack_bytes;
+  info.local_bytes = recursive_ ? kernel_.functions[0].frame_bytes
+                                : kernel_.stack_bytes - (uses_alloca_ ? kAllocaBytes : 0);
   info.constant_bytes = static_cast<u32>(program_.constant_bytes());
   info.registers = estimate_registers(function);
 }

@@ -36,6 +36,8 @@ struct FunctionContext {
   std::vector<u16> predicates;     // by ptx register number; others: unused
   std::vector<u32> local_offsets;  // of .local and .param variables, in the frame
   std::unordered_map<std::string_view, u32> formals;  // name -> index into DecodedFunction::formals
+  u32 call_scratch = 0;         // in the frame: arguments of calls that are no .param variables
+  Slot alloca_start = kNoSlot;  // 64 bits: what alloca had taken when the function began
 };
 
 class Decoder {
@@ -71,6 +73,11 @@ class Decoder {
   u32 dynamic_shared_offset() const { return kernel_.shared_bytes; }
   // Of %reserved_smem_offset_...; nothing: there is no such register.
   std::optional<u32> reserved_shared_offset(std::string_view name) const;
+  Slot alloca_top() const { return alloca_top_; }  // of kernels that use alloca
+  // What a function does besides its body, when it begins and before it returns (under the guard of
+  // `at`): formals that are registers, alloca.
+  void emit_prologue(FunctionContext& context);
+  void emit_epilogue(const FunctionContext& context, const Op& at);
 
  private:
   struct TargetFixup {
@@ -107,6 +114,8 @@ class Decoder {
   std::vector<bool> makes_indirect_calls_;
   u32 shared_alignment_ = 16;
   u32 red_zones_bytes_ = 0;  // part of the kernel's shared memory
+  bool uses_alloca_ = false;
+  Slot alloca_top_ = kNoSlot;
   std::optional<u32>
       reserved_shared_;  // the system's part of shared memory, if the kernel names it
 

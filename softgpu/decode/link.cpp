@@ -71,8 +71,17 @@ bool LinkedProgram::parse(std::span<const std::string_view> texts, LoadError* er
 bool LinkedProgram::add_global_name(Names& names, std::string_view name, u32 index, bool weak,
                                     int line, LoadError* error) {
   const auto [it, added] = names.try_emplace(name, index);
-  if (added || weak) return true;
+  if (added) return true;
   const bool variables = &names == &global_variables_;
+  if (weak) {  // of commons without values the largest
+    if (!variables) return true;
+    const ptx::Variable &kept = *variables_[it->second].variable,
+                        &other = *variables_[index].variable;
+    if (kept.is_weak && kept.initializers.empty() && other.initializers.empty() &&
+        other.bytes() > kept.bytes())
+      it->second = index;
+    return true;
+  }
   const bool other_weak = variables ? variables_[it->second].variable->is_weak
                                     : functions_[it->second].function->is_weak;
   if (!other_weak) {
@@ -119,6 +128,22 @@ bool LinkedProgram::collect(LoadError* error) {
       if (function.is_entry) kernels_.try_emplace(function.name, index);
     }
     for (const ptx::Alias& alias : module.aliases) names.aliases.emplace(alias.name, alias.target);
+  }
+  // An alias of what other modules see is seen by them, too, unless there is a function of that
+  // name.
+  for (size_t m = 0; m < modules_.size(); ++m) {
+    for (const ptx::Alias& alias : modules_[m]->aliases) {
+      const auto function = names_[m].functions.find(alias.target);
+      if (function == names_[m].functions.end()) {
+        *error = {
+            LoadError::Kind::kUnresolved, 0,
+            fmt::format("alias '{}' of '{}', which is not defined", alias.name, alias.target)};
+        return false;
+      }
+      const ptx::Function& target = *functions_[function->second].function;
+      if (target.is_visible || target.is_weak)
+        global_functions_.try_emplace(alias.name, function->second);
+    }
   }
   // The host sees the one that device code sees.
   for (auto& [name, index] : host_variables_) {

@@ -180,6 +180,13 @@ class Analysis {
             function_.body[i], [&](uint32_t r) { cover(r, i); }, [&](uint32_t r) { cover(r, i); });
       }
     }
+    // Formals in registers come first; they are read and written outside the body as well.
+    uint32_t formals = 0;
+    for (const auto* list : {&function_.returns, &function_.params}) {
+      for (const ptx::Variable& formal : *list) formals += formal.space == "reg" ? 1 : 0;
+    }
+    for (uint32_t r = 0; r < formals && r < lives.size(); ++r)
+      lives[r] = {r, 0, static_cast<uint32_t>(function_.body.size())};
     std::erase_if(lives, [](const Interval& life) { return life.begin == kNone; });
     return lives;
   }

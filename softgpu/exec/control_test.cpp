@@ -247,6 +247,57 @@ TEST_F(ControlTest, RecursionKeepsRegistersPredicatesAndLocalMemory) {
       }));
 }
 
+// As PTX had it before there were parameters in memory.
+TEST_F(ControlTest, ArgumentsInRegistersAndConstants) {
+  EXPECT_EQ(
+      run(kernel("mov.u64 %rd1, 5000000000; setp.lt.u32 %p0, %t, 20; mov.u32 %r3, 9;\n"
+                 "@%p0 call (%r3), sum, (%t, 7, %rd1);\n"
+                 "mov.u64 %rd2, sum;\n"
+                 "P: .callprototype (.reg .u32 _) _ (.reg .u32 _, .reg .u16 _, .reg .u64 _);\n"
+                 "mov.u16 %h0, 1; mov.u64 %rd3, 2;\n"
+                 "call (%r4), %rd2, (%r3, %h0, %rd3), P;\n"
+                 "st.global.u32 [%rd], %r4;",
+                 ".func (.reg .u32 result) sum(.reg .u32 a, .reg .u16 b, .reg .u64 c) {\n"
+                 ".reg .u32 %x, %y; .reg .pred %p;\n"
+                 "cvt.u32.u16 %x, b; cvt.u32.u64 %y, c; add.u32 %x, %x, %y;\n"
+                 "add.u32 result, %x, a; setp.eq.u32 %p, a, 3; @!%p ret;\n"
+                 "add.u32 result, result, 100;\n}\n")),
+      each([](uint32_t t) {
+        const auto c = static_cast<uint32_t>(5000000000);
+        const uint32_t first = t < 20 ? t + 7 + c + (t == 3 ? 100 : 0) : 9;
+        return first + 1 + 2 + (first == 3 ? 100 : 0);
+      }));
+}
+
+TEST_F(ControlTest, AllocaGivesBackWhatAFunctionTook) {
+  const std::string filled =
+      ".func (.param .b32 r) filled(.param .b32 n) {\n"
+      ".reg .b32 %n, %i, %v, %s; .reg .b64 %p, %q, %z, %keep; .reg .pred %c;\n"
+      "ld.param.b32 %n, [n]; mul.wide.u32 %z, %n, 4; stacksave.u64 %keep;\n"
+      "alloca.u64 %p, 1000; alloca.u64 %p, %z, 16; and.b64 %q, %p, 15; cvt.u32.u64 %s, %q;\n"
+      "mov.u32 %i, 0; mov.b64 %q, %p;\n"
+      "W: st.local.u32 [%q], %i; add.u64 %q, %q, 4; add.u32 %i, %i, 1; setp.lt.u32 %c, %i, %n; @%c "
+      "bra W;\n"
+      "R: sub.u64 %q, %q, 4; ld.local.u32 %v, [%q]; add.u32 %s, %s, %v; setp.gt.u64 %c, %q, %p; "
+      "@%c bra R;\n"
+      "setp.eq.u32 %c, %n, 5; @%c stackrestore.u64 %keep;\n"
+      "st.param.b32 [r], %s; ret;\n}\n";
+  // A thousand times; only giving back keeps that inside the 64 KiB.
+  EXPECT_EQ(run(kernel("mov.u32 %r0, 0; mov.u32 %r1, 0; add.u32 %r5, %t, 1;\n"
+                       "AGAIN: { .param .b32 n, r; st.param.b32 [n], %r5; call (r), filled, (n); "
+                       "ld.param.b32 %r2, [r]; }\n"
+                       "add.u32 %r1, %r1, %r2; add.u32 %r0, %r0, 1; setp.lt.u32 %p0, %r0, 1000; "
+                       "@%p0 bra AGAIN; st.global.u32 [%rd], %r1;",
+                       filled),
+                32, 3),
+            each([](uint32_t t) { return 1000 * (t * (t + 1) / 2); }));
+  EXPECT_EQ(fault(kernel("alloca.u64 %rd1, 100000;")).kind, Fault::Kind::kStackOverflow);
+  EXPECT_EQ(fault(kernel("mov.u64 %rd1, -8; alloca.u64 %rd1, %rd1;")).kind,
+            Fault::Kind::kStackOverflow);
+  EXPECT_EQ(fault(kernel("mov.u64 %rd1, 8; stackrestore.u64 %rd1;")).kind,
+            Fault::Kind::kIllegalAddress);
+}
+
 TEST_F(ControlTest, PointersToFunctionsDiverge) {
   const std::string text = kernel(
       "mul.wide.u32 %rd1, %t, 8; and.b64 %rd1, %rd1, 8; mov.u64 %rd2, table; add.u64 %rd1, %rd1, "
@@ -418,6 +469,33 @@ TEST_F(LinkTest, ModulesFindEachOthersSymbols) {
   device_.launch(*program, "k", {1}, {1}, Params(out.data()));
   EXPECT_EQ(out[0], (30u + 5) * 2 + 7);
   EXPECT_EQ(*static_cast<uint32_t*>(program->variable("w")->address), 1u);
+}
+
+TEST_F(LinkTest, CommonsAreOneAndAliasesAreSeenEverywhere) {
+  const std::string first = module(
+      ".common .global .align 4 .b32 shared_one;\n"
+      ".extern .func (.param .b32 r) also_two();\n"
+      ".visible .entry k(.param .u64 out) { .reg .b64 %rd; .reg .b32 %r<3>; .param .b32 r;\n"
+      "ld.param.u64 %rd, [out]; st.global.u32 [shared_one], 40; call (r), also_two, ();\n"
+      "ld.param.b32 %r1, [r]; st.global.u32 [%rd], %r1; ret; }\n");
+  const std::string second = module(
+      ".common .global .align 4 .b32 shared_one[4];\n"
+      ".visible .func (.param .b32 r) two() { .reg .b32 %r; ld.global.u32 %r, [shared_one];\n"
+      "add.u32 %r, %r, 2; st.global.u32 [shared_one+12], %r; st.param.b32 [r], %r; ret; }\n"
+      ".visible .func (.param .b32 r) also_two();\n.alias also_two, two;\n");
+  LoadError error{};
+  TestDevice device;
+  const std::string_view texts[] = {first, second};
+  const auto program = device.engine->load(texts, &error);
+  ASSERT_TRUE(program) << error.message;
+  auto out = device.array<uint32_t>(1);
+  device.launch(*program, "k", {1}, {1}, Params(out.data()));
+  EXPECT_EQ(out[0], 42u);
+  EXPECT_EQ(program->variable("shared_one")->bytes, 16u) << "the largest";
+  const std::string nowhere = module(".alias a, b;\n");
+  const std::string_view bad[] = {nowhere};
+  EXPECT_FALSE(device.engine->load(bad, &error));
+  EXPECT_THAT(error.message, HasSubstr("alias 'a' of 'b'"));
 }
 
 TEST_F(LinkTest, WhatIsMissingOrDoubleIsNamed) {

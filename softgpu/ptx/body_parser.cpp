@@ -50,6 +50,14 @@ class BodyParser {
   explicit BodyParser(Function& function)
       : function_(function), lexer_(function.body_text, function.body_line), scopes_(1) {
     open_.push_back(0);
+    // Formals in registers are the function's first ones, in their order.
+    for (const auto* formals : {&function.returns, &function.params}) {
+      for (const Variable& formal : *formals) {
+        if (formal.space != "reg") continue;
+        scope().registers[formal.name] = {static_cast<int32_t>(function.registers.size()), -1};
+        function.registers.push_back(formal.type);
+      }
+    }
   }
 
   std::optional<ParseError> run() {
@@ -200,8 +208,12 @@ class BodyParser {
         lexer_.fail_at(token.line, "initialiser of a function's variable");
       variable.is_extern = extern_;
       extern_ = false;
-      scope().locals[variable.name] = static_cast<int32_t>(function_.locals.size());
-      function_.locals.push_back(std::move(variable));
+      auto declare = [&](Variable each) {
+        scope().locals[each.name] = static_cast<int32_t>(function_.locals.size());
+        function_.locals.push_back(std::move(each));
+      };
+      declare(variable);
+      while (lexer_.accept(",")) declare(parse_sibling(lexer_, variable));
       lexer_.expect(";");
     } else if (word == "loc") {
       location(token.line);

@@ -115,10 +115,9 @@ class ModuleParser {
     variable.is_visible = linkage_.is_visible;
     linkage_ = {};
     module_.variables.push_back(std::move(variable));
-    while (lexer_.accept(",")) {  // .global .b32 a, b;
-      Variable next = module_.variables.back();
-      next.initializers.clear();
-      next.name = parse_name(lexer_);
+    // .global .b32 a, b;
+    while (lexer_.accept(",")) {
+      Variable next = parse_sibling(lexer_, module_.variables.back());
       module_.variables.push_back(std::move(next));
     }
     lexer_.expect(";");
@@ -146,7 +145,7 @@ class ModuleParser {
     function.is_weak = linkage_.is_weak;
     function.is_visible = linkage_.is_visible;
     linkage_ = {};
-    while (lexer_.accept(".attribute")) lexer_.skip_past(")");
+    while (lexer_.accept(".attribute")) skip_parentheses();
     if (lexer_.is("(")) parameters(function.returns);
     function.name = parse_name(lexer_);
     if (lexer_.is("(")) parameters(function.params);
@@ -158,6 +157,14 @@ class ModuleParser {
       lexer_.expect(";");
     }
     if (!lexer_.failed()) module_.functions.push_back(std::move(function));
+  }
+
+  void skip_parentheses() {
+    lexer_.expect("(");
+    for (int depth = 1; depth > 0 && !lexer_.at_end();) {
+      const Token token = lexer_.take();
+      depth += token.text == "(" ? 1 : token.text == ")" ? -1 : 0;
+    }
   }
 
   void header_directive(Function& function) {

@@ -150,6 +150,77 @@ TEST(ParserTest, OperandsOfEveryKind) {
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(f.body[9 + i].operands[1].value, values[i]);
 }
 
+TEST(ParserTest, ConstantExpressions) {
+  const Function f = body(
+      ".reg .b32 %r;\n"
+      "mov.b32 %r, 1 + 2 * 3 - 4 / 2;\n"
+      "mov.b32 %r, (1 << 4 | 3) & ~1;\n"
+      "mov.b32 %r, -8 >> 1;\n"
+      "mov.b32 %r, 0xfffffffffffffff8 >> 1;\n"
+      "mov.b32 %r, (.s64) 0xfffffffffffffff8 / 2;\n"
+      "mov.b32 %r, 3 > 2 && 1 != 1 ? 10 : 5 < 6 ? 20 : 30;\n"
+      "mov.b32 %r, 7U - 8U > 0;\n"
+      "mov.b32 %r, -7 % 4;\n"
+      "mov.b32 %r, 0x1e-5;\n"
+      "mov.b32 %r, 1.5e-1;\n"
+      "mov.b32 %r, 1.0 / 4.0 + 2.5;\n"
+      "mov.b32 %r, -0f3f800000;\n"
+      "ld.u32 %r, [16 * 4 + 2];\n");
+  const int64_t values[] = {5, 18, -4, 0x7ffffffffffffffc, -4, 20, 1, -3, 0x19};
+  for (size_t i = 0; i < std::size(values); ++i) {
+    EXPECT_EQ(f.body[i].operands[1].kind, Operand::Kind::kInteger);
+    EXPECT_EQ(f.body[i].operands[1].value, values[i]) << i;
+  }
+  EXPECT_EQ(std::bit_cast<double>(f.body[9].operands[1].value), 0.15);
+  EXPECT_EQ(std::bit_cast<double>(f.body[10].operands[1].value), 2.75);
+  EXPECT_EQ(f.body[11].operands[1].kind, Operand::Kind::kFloat32);
+  EXPECT_EQ(f.body[11].operands[1].value, 0xbf800000);
+  EXPECT_EQ(f.body[12].operands[1].value, 66);
+}
+
+TEST(ParserTest, RowsOfInitialisersMayBeIncomplete) {
+  const auto module = parse(
+      ".global .b32 a[2][3] = {{1}, {2, 3}};\n"
+      ".global .b32 b[][2] = {{1, 2}, {3}, {4, 5}};\n"
+      ".global .v2 .b32 c[2] = {{1, 2}, {3, 4}};\n"
+      ".global .b32 d[2][2] = {1, 2, 3, 4}, e = 7, f[3];\n"
+      ".global .f64 g[2] = {1, 0f40000000};\n"
+      ".global .b64 h = generic(a + 4) + 8;\n");
+  auto elements = [&](size_t variable) {
+    std::vector<std::pair<uint64_t, int64_t>> all;
+    for (const Initializer& each : module->variables[variable].initializers)
+      all.emplace_back(each.index, each.value);
+    return all;
+  };
+  using Elements = std::vector<std::pair<uint64_t, int64_t>>;
+  EXPECT_EQ(elements(0), (Elements{{0, 1}, {3, 2}, {4, 3}}));
+  EXPECT_EQ(elements(1), (Elements{{0, 1}, {1, 2}, {2, 3}, {4, 4}, {5, 5}}));
+  EXPECT_EQ(module->variables[1].count, 6u);
+  EXPECT_EQ(elements(2), (Elements{{0, 1}, {1, 2}, {2, 3}, {3, 4}}));
+  EXPECT_EQ(elements(3), (Elements{{0, 1}, {1, 2}, {2, 3}, {3, 4}}));
+  EXPECT_EQ(module->variables[4].count, 1u);
+  EXPECT_EQ(elements(4), (Elements{{0, 7}}));
+  EXPECT_EQ(module->variables[5].count, 3u);
+  EXPECT_EQ(std::bit_cast<double>(module->variables[6].initializers[0].value), 1.0);
+  EXPECT_EQ(std::bit_cast<double>(module->variables[6].initializers[1].value), 2.0);
+  EXPECT_EQ(module->variables[7].initializers[0].symbol, "a");
+  EXPECT_EQ(module->variables[7].initializers[0].value, 12);
+}
+
+TEST(ParserTest, VectorRegistersAndParts) {
+  const Function f = body(
+      ".reg .v4 .f32 v, w<2>; .reg .b32 %r;\n"
+      "ld.v4.f32 v, [%r];\nmov.f32 w1.y, v.w;\nvadd.u32.u32.u32 %r.h1, %r.b0, -%r, %r;\n");
+  EXPECT_EQ(f.registers.size(), 13u);
+  ASSERT_EQ(f.body[0].operands[0].kind, Operand::Kind::kVector);
+  EXPECT_EQ(f.body[0].operands[0].elements[3].reg, 3);
+  EXPECT_EQ(f.body[1].operands[0].reg, 4 + 4 + 1);
+  EXPECT_EQ(f.body[1].operands[1].reg, 3);
+  EXPECT_EQ(f.body[2].operands[0].part, "h1");
+  EXPECT_EQ(f.body[2].operands[1].part, "b0");
+  EXPECT_TRUE(f.body[2].operands[2].minus);
+}
+
 TEST(ParserTest, NamesHaveNestedScopes) {
   const Function f = body(
       ".reg .b32 %r;\nL:\n"
@@ -201,6 +272,9 @@ INSTANTIATE_TEST_SUITE_P(
                     BadText{".global .u32 x[99999999999999999999];", 1, "malformed number"},
                     BadText{".global .u32 x[4000000000][4000000000];", 1, "array too large"},
                     BadText{".global .u32 x = {1, 2};", 1, "too many initialisers for 'x'"},
+                    BadText{".global .u32 x[2][2] = {{1, 2, 3}};", 1, "too many initialisers"},
+                    BadText{".global .u32 x = 1 / 0;", 1, "division by zero"},
+                    BadText{".global .u32 x[][99999999999] = {1};", 1, "array too large"},
                     BadText{".global .align 3 .u32 x;", 1, "alignment"},
                     BadText{".global .what x;", 1, "unknown attribute"},
                     BadText{".global x;", 1, "without a type"},
@@ -227,6 +301,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadText{".reg .b32 %r; brx.idx %r, T;", 1, "undefined branch targets 'T'"},
                     BadText{"T: .branchtargets A;", 1, "undefined label 'A'"},
                     BadText{".reg .b32 %r<99999999>;", 1, "register count out of range"},
+                    BadText{".reg .v2 .b32 v; mov.b32 v.z, 1;", 1, "no such component"},
+                    BadText{".reg .v2 .b32 v; ld.b32 v, [v];", 1, "a vector where an address"},
                     BadText{".reg .b33 %r;", 1, "unsupported register type '.b33'"},
                     BadText{"add.s32 %r1, @, 3;", 1, "expected an operand near '@'"},
                     BadText{"ret;\n{ ret;", 0,
@@ -281,7 +357,8 @@ TEST(ParserTest, DamagedTextsNeverCrash) {
     }
     attempt(damaged);
   }
-  for (const char* deep : {"{", "[", "(", "!", "{{", "[a,", ".reg .b32 %r<1000000>;"}) {
+  for (const char* deep :
+       {"{", "[", "(", "!", "-", "~", "1?", "1+(", "{{", "[a,", ".reg .b32 %r<1000000>;"}) {
     std::string nested;
     for (int i = 0; i < 100'000; ++i) nested += deep;
     attempt(".version 8.0\n.target sm_75\n.entry k() { mov.u32 a, " + nested + "}");

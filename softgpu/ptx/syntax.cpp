@@ -104,6 +104,56 @@ void parse_initializer(Lexer& lexer, Variable& variable, std::span<const uint64_
   lexer.expect("}");
 }
 
+// name[n] = {...}; an alignment of 0 is the natural one.
+void parse_declarator(Lexer& lexer, Variable& variable, uint32_t alignment) {
+  variable.name = parse_name(lexer);
+  std::vector<uint64_t> dimensions;
+  const uint64_t element_bytes =
+      std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
+  while (lexer.accept("[")) {
+    const int64_t n = lexer.is("]") ? 0 : parse_integer(lexer);
+    if (n < 0 || static_cast<uint64_t>(n) > kVariableBytesMax) {
+      lexer.fail("array size out of range");
+      return;
+    }
+    // Both factors are below 2^40 / element_bytes and 2^40: no overflow when each step is checked.
+    if (n != 0 && variable.count > kVariableBytesMax / element_bytes / static_cast<uint64_t>(n)) {
+      lexer.fail("array too large");
+      return;
+    }
+    variable.count *= static_cast<uint64_t>(n);
+    dimensions.push_back(static_cast<uint64_t>(n));
+    lexer.expect("]");
+  }
+  variable.alignment =
+      alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
+  if (lexer.accept("=")) {
+    // Elements of a row: of `[2][3][4]` 12, then 4, then those of a vector.
+    std::vector<uint64_t> rows;
+    uint64_t row = variable.vector;
+    if (variable.vector > 1) rows.push_back(row);
+    for (size_t i = dimensions.size(); i-- > 1;) {
+      if (dimensions[i] != 0 && row > kVariableBytesMax / dimensions[i]) {
+        lexer.fail("array too large");
+        return;
+      }
+      rows.insert(rows.begin(), row *= dimensions[i]);
+    }
+    if (dimensions.empty() && variable.vector > 1) rows.clear();  // the list itself is the vector
+    uint64_t end = 0;
+    parse_initializer(lexer, variable, rows, &end, 0);
+    // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
+    if (variable.count == 0 && row != 0) {
+      if (end / row > kVariableBytesMax / element_bytes) lexer.fail("array too large");
+      variable.count = (end + row - 1) / row * (row / variable.vector);
+    }
+    if (end > variable.count * variable.vector) {
+      lexer.fail_at(variable.line,
+                    "too many initialisers for '" + std::string(variable.name) + "'");
+    }
+  }
+}
+
 }  // namespace
 
 Type parse_type(std::string_view word) {
@@ -232,53 +282,16 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
     }
   }
   if (!variable.type || variable.type.is_predicate()) lexer.fail("variable without a type");
-  variable.name = parse_name(lexer);
+  parse_declarator(lexer, variable, alignment);
+  return variable;
+}
 
-  std::vector<uint64_t> dimensions;
-  const uint64_t element_bytes =
-      std::max<uint64_t>(1, uint64_t{variable.type.bytes()} * variable.vector);
-  while (lexer.accept("[")) {
-    const int64_t n = lexer.is("]") ? 0 : parse_integer(lexer);
-    if (n < 0 || static_cast<uint64_t>(n) > kVariableBytesMax) {
-      lexer.fail("array size out of range");
-      return variable;
-    }
-    // Both factors are below 2^40 / element_bytes and 2^40: no overflow when each step is checked.
-    if (n != 0 && variable.count > kVariableBytesMax / element_bytes / static_cast<uint64_t>(n)) {
-      lexer.fail("array too large");
-      return variable;
-    }
-    variable.count *= static_cast<uint64_t>(n);
-    dimensions.push_back(static_cast<uint64_t>(n));
-    lexer.expect("]");
-  }
-  variable.alignment =
-      alignment != 0 ? alignment : std::bit_ceil(static_cast<uint32_t>(element_bytes));
-  if (lexer.accept("=")) {
-    // Elements of a row: of `[2][3][4]` 12, then 4, then those of a vector.
-    std::vector<uint64_t> rows;
-    uint64_t row = variable.vector;
-    if (variable.vector > 1) rows.push_back(row);
-    for (size_t i = dimensions.size(); i-- > 1;) {
-      if (dimensions[i] != 0 && row > kVariableBytesMax / dimensions[i]) {
-        lexer.fail("array too large");
-        return variable;
-      }
-      rows.insert(rows.begin(), row *= dimensions[i]);
-    }
-    if (dimensions.empty() && variable.vector > 1) rows.clear();  // the list itself is the vector
-    uint64_t end = 0;
-    parse_initializer(lexer, variable, rows, &end, 0);
-    // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
-    if (variable.count == 0 && row != 0) {
-      if (end / row > kVariableBytesMax / element_bytes) lexer.fail("array too large");
-      variable.count = (end + row - 1) / row * (row / variable.vector);
-    }
-    if (end > variable.count * variable.vector) {
-      lexer.fail_at(variable.line,
-                    "too many initialisers for '" + std::string(variable.name) + "'");
-    }
-  }
+Variable parse_sibling(Lexer& lexer, const Variable& first) {
+  Variable variable = first;
+  variable.line = lexer.current().line;
+  variable.count = 1;
+  variable.initializers.clear();
+  parse_declarator(lexer, variable, first.alignment);
   return variable;
 }
 

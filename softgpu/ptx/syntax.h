@@ -30,6 +30,9 @@ bool parse_line_number(Lexer& lexer, int line, uint32_t* number);
 // Behind the state space: [.align n] [.v2] .type name[n] [= initialiser].
 Variable parse_variable(Lexer& lexer, std::string_view space);
 
+// Behind the comma of `.global .b32 a, b[2];`: another of the same kind.
+Variable parse_sibling(Lexer& lexer, const Variable& first);
+
 // A name of a variable, function, register or label.
 std::string_view parse_name(Lexer& lexer);
 
