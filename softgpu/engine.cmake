@@ -75,7 +75,7 @@ farcall_library(softgpu_engine
     exec/warp.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
-target_sources(farcall_softgpu_engine PRIVATE decode/video.cpp)
+target_sources(farcall_softgpu_engine PRIVATE decode/symbols.cpp decode/video.cpp)
 # An Op is aligned to its cache line; passing one by value is no interface between compilers.
 target_compile_options(farcall_softgpu_engine PRIVATE -ffp-contract=off -Wno-psabi)
 set_source_files_properties(exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)

@@ -14,6 +14,7 @@ class LinkState {
   ContextRef context;
   JitOptions options;  // the program keeps the arrays until cuLinkDestroy
   std::vector<std::string> texts;
+  std::vector<std::vector<std::string>> members;  // of libraries, taken if something wants them
   std::string linked;
 };
 

@@ -2,9 +2,11 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <span>
 
 #include "base/log.h"
 #include "driverabi/loading_mode.h"
+#include "softgpu/decode/symbols.h"
 #include "softgpu/driver/capture.h"
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/device.h"
@@ -296,7 +298,7 @@ CUresult api::cuLinkCreate(unsigned count, CUjit_option* names, void** values, C
 }
 
 CUresult api::cuLinkAddData_v2(CUlinkState handle, CUjitInputType type, void* data, size_t bytes,
-                               const char*, unsigned, CUjit_option*, void**) {
+                               const char* name, unsigned, CUjit_option*, void**) {
   std::shared_ptr<LinkState> state = driver().link_states.find(handle);
   if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (data == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
@@ -315,10 +317,27 @@ CUresult api::cuLinkAddData_v2(CUlinkState handle, CUjitInputType type, void* da
       for (std::string& text : selected.texts) state->texts.push_back(std::move(text));
       return CUDA_SUCCESS;
     }
-    case CU_JIT_INPUT_CUBIN:
     case CU_JIT_INPUT_OBJECT:
-    case CU_JIT_INPUT_LIBRARY:
-      log::warning("softgpu links PTX only, not cubins, objects or libraries");
+    case CU_JIT_INPUT_LIBRARY: {
+      std::vector<std::vector<std::string>> objects;
+      std::string why;
+      const std::span file(static_cast<const std::byte*>(data), bytes);
+      if (CUresult error = select_object_ptx(file, state->context->device().sm, &objects, &why)) {
+        log::warning("cannot link with {}: {}", name == nullptr ? "an object" : name, why);
+        state->options.write_error(why);
+        return error;
+      }
+      auto& to = state->members;
+      if (type == CU_JIT_INPUT_LIBRARY) {
+        std::move(objects.begin(), objects.end(), std::back_inserter(to));
+        return CUDA_SUCCESS;
+      }
+      for (auto& texts : objects)
+        std::move(texts.begin(), texts.end(), std::back_inserter(state->texts));
+      return CUDA_SUCCESS;
+    }
+    case CU_JIT_INPUT_CUBIN:
+      log::warning("softgpu links PTX only, not cubins");
       state->options.write_error("softgpu links PTX only");
       return CUDA_ERROR_NO_BINARY_FOR_GPU;
     default:
@@ -346,6 +365,8 @@ CUresult api::cuLinkComplete(CUlinkState handle, void** out, size_t* bytes) {
   std::shared_ptr<LinkState> state = driver().link_states.find(handle);
   if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  add_wanted_members(std::move(state->members), &state->texts);
+  state->members.clear();
   // Loading is how errors are found; the module itself is of no use.
   ModuleRef module;
   if (CUresult error = Module::load(state->context, state->texts, Module::Decode::kAllNow,

@@ -1,5 +1,6 @@
 // Code: loading PTX, saying what is wrong with it, libraries that load lazily, kernels that stand
 // for functions.
+#include "image/test_objects.h"
 #include "softgpu/driver/test_driver.h"
 
 namespace farcall::softgpu {
@@ -230,6 +231,66 @@ TEST_F(ModuleTest, TextsAreLinked) {
   // The caller alone lacks something.
   CUmodule none;
   EXPECT_EQ(cuModuleLoadData(&none, caller), CUDA_ERROR_INVALID_PTX);
+}
+
+// Of a library the members that something wants, and what these want; a member that nobody wants
+// may be of any kind.
+TEST_F(ModuleTest, LibrariesGiveWhatIsWanted) {
+  const std::string header = ".version 7.0\n.target sm_75\n.address_size 64\n";
+  const std::string caller =
+      header +
+      ".extern .global .u32 addend;\n.extern .func (.param .b32 out) twice(.param .b32 in);\n"
+      ".visible .entry call(.param .u64 p) { .reg .b32 %v, %w; .reg .b64 %a;\n"
+      " .param .b32 in, out; ld.param.u64 %a, [p]; ld.u32 %v, [%a]; st.param.b32 [in], %v;\n"
+      " call (out), twice, (in); ld.param.b32 %v, [out]; ld.global.u32 %w, [addend];\n"
+      " add.u32 %v, %v, %w; st.u32 [%a], %v; ret; }\n";
+  const std::string twice =
+      header +
+      ".extern .func (.param .b32 out) sum(.param .b32 a, .param .b32 b);\n"
+      ".visible .func (.param .b32 out) twice(.param .b32 in) { .reg .b32 %v;\n"
+      " .param .b32 a, b, r; ld.param.b32 %v, [in]; st.param.b32 [a], %v; st.param.b32 [b], %v;\n"
+      " call (r), sum, (a, b); ld.param.b32 %v, [r]; st.param.b32 [out], %v; ret; }\n";
+  const std::string sum =
+      header +
+      ".visible .func (.param .b32 out) sum(.param .b32 a, .param .b32 b) { .reg .b32 %v, %w;\n"
+      " ld.param.b32 %v, [a]; ld.param.b32 %w, [b]; add.u32 %v, %v, %w;\n"
+      " st.param.b32 [out], %v; ret; }\n";
+  const std::string unwanted = header + ".visible .entry other() { frobnicate.b32 1; }\n";
+  auto object = [](const std::string& text) {
+    return image::object_of("__nv_relfatbin", {image::container_of(text)});
+  };
+  std::string library = image::archive_of({object(unwanted), object(sum), object(twice)});
+  std::string data = object(header + ".visible .global .u32 addend = 100;\n");
+  std::string text = caller;
+  CUlinkState state;
+  ASSERT_EQ(cuLinkCreate(0, nullptr, nullptr, &state), CUDA_SUCCESS);
+  ASSERT_EQ(cuLinkAddData(state, CU_JIT_INPUT_LIBRARY, library.data(), library.size(), "library", 0,
+                          nullptr, nullptr),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuLinkAddData(state, CU_JIT_INPUT_OBJECT, data.data(), data.size(), "data", 0, nullptr,
+                          nullptr),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuLinkAddData(state, CU_JIT_INPUT_PTX, text.data(), text.size() + 1, "text", 0, nullptr,
+                          nullptr),
+            CUDA_SUCCESS);
+  void* linked;
+  ASSERT_EQ(cuLinkComplete(state, &linked, nullptr), CUDA_SUCCESS);
+  CUmodule module;
+  ASSERT_EQ(cuModuleLoadData(&module, linked), CUDA_SUCCESS);
+  CUfunction call;
+  ASSERT_EQ(cuModuleGetFunction(&call, module, "call"), CUDA_SUCCESS);
+  const CUdeviceptr target = cell(21);
+  ASSERT_EQ(launch(call, nullptr, target), CUDA_SUCCESS);
+  EXPECT_EQ(read(target), 142u);
+  std::string garbage = "garbage";
+  EXPECT_EQ(cuLinkAddData(state, CU_JIT_INPUT_LIBRARY, garbage.data(), garbage.size(), "garbage", 0,
+                          nullptr, nullptr),
+            CUDA_ERROR_INVALID_IMAGE);
+  std::string empty = image::object_of(".text", {"code"});
+  EXPECT_EQ(cuLinkAddData(state, CU_JIT_INPUT_OBJECT, empty.data(), empty.size(), "empty", 0,
+                          nullptr, nullptr),
+            CUDA_ERROR_NO_BINARY_FOR_GPU);
+  ASSERT_EQ(cuLinkDestroy(state), CUDA_SUCCESS);
 }
 
 }  // namespace

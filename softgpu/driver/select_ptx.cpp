@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "image/fatbin.h"
+#include "image/host_file.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -107,6 +108,32 @@ CUresult select_ptx(const void* code, int sm, SelectedPtx* out) {
   const CUresult result = select(*identified, code, sm, out);
   if (result != CUDA_SUCCESS) out->texts.clear();
   return result;
+}
+
+CUresult select_object_ptx(std::span<const std::byte> file, int sm,
+                           std::vector<std::vector<std::string>>* out, std::string* why) {
+  out->clear();
+  const auto objects = image::host_objects(file);
+  if (!objects) {
+    *why = "not an object or an archive of objects, or a damaged one";
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
+  std::string seen;
+  for (const image::HostObject& object : *objects) {
+    SelectedPtx selected;
+    for (const auto* containers : {&object.containers, &object.parts}) {
+      for (image::Bytes container : *containers) {
+        if (add_container(container, sm, &selected, &seen) != Found::kDamaged) continue;
+        *why = "a fat binary in it is damaged";
+        return CUDA_ERROR_INVALID_IMAGE;
+      }
+    }
+    if (!selected.texts.empty()) out->push_back(std::move(selected.texts));
+  }
+  if (!out->empty()) return CUDA_SUCCESS;
+  *why = fmt::format("it has no PTX for compute capability {}.{} (it has {})", sm / 10, sm % 10,
+                     seen.empty() ? "no device code" : seen);
+  return CUDA_ERROR_NO_BINARY_FOR_GPU;
 }
 
 std::string join_ptx(const std::vector<std::string>& texts) {
