@@ -100,10 +100,14 @@ void emit_argument(Assembler& a, const Argument& argument) {
   if (argument.is_return) {
     op.d = a.loose_destination(*argument.operand, argument.type, &bits);
     op.handler = handlers().load(argument.type, AddressKind::kLocal, bits);
+    op.access.kind = Access::kRead;
   } else {
     op.b = a.loose_source(*argument.operand, argument.type, &bits);
     op.handler = handlers().store(argument.type, AddressKind::kLocal, bits);
+    op.access.kind = Access::kWrite;
   }
+  op.access.bytes = static_cast<u16>(argument.type.bytes());
+  op.access.register_bits = static_cast<u8>(bits);
   if (op.handler == nullptr) return a.unsupported("an argument of this type");
   a.emit(op);
 }

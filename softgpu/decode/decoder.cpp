@@ -447,6 +447,10 @@ bool Decoder::lay_out_function(FunctionContext& context) {
     offset += variable.bytes() + program_.red_zone_bytes();
   }
   context.call_scratch = static_cast<u32>(round_up(offset, kScratchBytes));
+  if (const size_t count = register_arguments(function); count != 0) {
+    decoded.local_variables.push_back(
+        {"arguments", context.call_scratch, static_cast<u32>(kScratchBytes * count)});
+  }
   if (!is_kernel && has_alloca(function)) context.alloca_start = allocate(8);
   return !failed_;
 }
@@ -480,6 +484,7 @@ void Decoder::emit_prologue(FunctionContext& context) {
       load.handler = handlers().load(variable.type, AddressKind::kLocal,
                                      variable.type.total_bits() == 64 ? 64 : 32);
       load.flags = static_cast<u8>(AddressKind::kLocal);
+      load.access = {Access::kRead, 0, static_cast<u16>(variable.bytes())};
       load.count = 1;
       load.d = context.registers[from];
       load.a = kernel_.functions[context.index].formals[index];
@@ -513,6 +518,8 @@ void Decoder::emit_epilogue(const FunctionContext& context, const Op& at) {
     store.handler = handlers().store(variable.type, AddressKind::kLocal,
                                      variable.type.total_bits() == 64 ? 64 : 32);
     store.flags = static_cast<u8>(AddressKind::kLocal);
+    store.access = {Access::kWrite, static_cast<u8>(variable.type.total_bits() == 64 ? 64 : 32),
+                    static_cast<u16>(variable.bytes())};
     store.count = 1;
     store.b = context.registers[reg++];
     store.a = kernel_.functions[context.index].formals[i];

@@ -51,6 +51,8 @@ const char* local_error(const Warp& warp, const Op& op, int lane, u64 address, u
   const u64 stack = warp.local_bytes / kLanes;
   const u64 first = warp.local_base + stack * static_cast<u64>(lane);
   if (address - first >= stack || bytes > stack - (address - first)) return "";
+  // Beyond the frames is what alloca took.
+  if (!kernel.recursive && address - first >= kernel.info.local_bytes) return nullptr;
   const auto index = static_cast<size_t>(&op - kernel.code.data());
   const DecodedFunction* function = &kernel.functions[0];
   for (const DecodedFunction& one : kernel.functions) {
