@@ -159,6 +159,7 @@ class BodyParser {
     if (instruction.guard < 0 && lexer_.accept(":")) return label(word);
 
     instruction.name.push_back(word.text);
+    in_call_ = word.text == "call";
     while (lexer_.is(Token::Kind::kDot)) instruction.name.push_back(lexer_.take().text.substr(1));
     if (!lexer_.is(";")) {
       do instruction.operands.push_back(operand(0));
@@ -337,7 +338,7 @@ class BodyParser {
       if (lexer_.accept("|")) out.second_reg = second_register();  // {a, b, c, d}|%p1
       return out;
     }
-    if (lexer_.accept("(")) return vector(")", depth);
+    if (in_call_ && lexer_.accept("(")) return vector(")", depth);
     if (lexer_.accept("[")) return address(depth);
     if (lexer_.is("-")) {
       Lexer ahead = lexer_;
@@ -349,7 +350,8 @@ class BodyParser {
         return out;
       }
     }
-    if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-") || lexer_.is("+") || lexer_.is("~")) {
+    if (lexer_.is(Token::Kind::kNumber) || lexer_.is("-") || lexer_.is("+") || lexer_.is("~") ||
+        lexer_.is("(")) {
       const Number number = parse_constant(lexer_);
       out.kind = number.kind;
       out.value = number.value;
@@ -478,6 +480,7 @@ class BodyParser {
   std::vector<Table> tables_;
   std::vector<Reference> references_;
   bool extern_ = false;
+  bool in_call_ = false;  // where parentheses hold parameters, not a constant expression
 };
 
 }  // namespace

@@ -274,7 +274,7 @@ INSTANTIATE_TEST_SUITE_P(
                     BadText{".global .u32 x = {1, 2};", 1, "too many initialisers for 'x'"},
                     BadText{".global .u32 x[2][2] = {{1, 2, 3}};", 1, "too many initialisers"},
                     BadText{".global .u32 x = 1 / 0;", 1, "division by zero"},
-                    BadText{".global .u32 x[][99999999999] = {1};", 1, "array too large"},
+                    BadText{".global .u32 x[][999999999999] = {1};", 1, "array too large"},
                     BadText{".global .align 3 .u32 x;", 1, "alignment"},
                     BadText{".global .what x;", 1, "unknown attribute"},
                     BadText{".global x;", 1, "without a type"},

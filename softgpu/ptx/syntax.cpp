@@ -144,8 +144,10 @@ void parse_declarator(Lexer& lexer, Variable& variable, uint32_t alignment) {
     parse_initializer(lexer, variable, rows, &end, 0);
     // `.b8 name[] = {1, 2}`: as many elements as the initialiser has.
     if (variable.count == 0 && row != 0) {
-      if (end / row > kVariableBytesMax / element_bytes) lexer.fail("array too large");
-      variable.count = (end + row - 1) / row * (row / variable.vector);
+      const uint64_t count = (end + row - 1) / row;
+      const uint64_t row_bytes_max = kVariableBytesMax / std::max(1u, variable.type.bytes());
+      if (count != 0 && row > row_bytes_max / count) return lexer.fail("array too large");
+      variable.count = count * (row / variable.vector);
     }
     if (end > variable.count * variable.vector) {
       lexer.fail_at(variable.line,
