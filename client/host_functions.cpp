@@ -38,6 +38,14 @@ void HostFunctions::remove(uint64_t id) {
   if (functions_.empty()) piled_up_.store(0, std::memory_order_relaxed);
 }
 
+bool HostFunctions::find(uint64_t id, HostFunction* out) {
+  const std::lock_guard lock(mutex_);
+  const auto found = functions_.find(id);
+  if (found == functions_.end()) return false;
+  *out = found->second;
+  return true;
+}
+
 int HostFunctions::make_room(Session& session, size_t bytes) {
   if (!pending() || program().graphs.capturing()) return CUDA_SUCCESS;
   const uint64_t before = piled_up_.fetch_add(bytes, std::memory_order_relaxed);

@@ -44,6 +44,7 @@ class FARCALL_API HostFunctions {
 
   uint64_t add(Session& session, const HostFunction& function);
   void remove(uint64_t id);  // it could not be enqueued
+  bool find(uint64_t id, HostFunction* out);
   // Before `bytes` of a copy are posted. May wait until the current context is idle. A CUresult.
   int make_room(Session& session, size_t bytes);
 

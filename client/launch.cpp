@@ -95,28 +95,44 @@ int packed_params(void** extra, const void** buffer, size_t* bytes) {
 
 }  // namespace
 
+int KernelParams::take(const Kernel& kernel, void** params, void** extra) {
+  if (extra != nullptr) {
+    if (params != nullptr) return CUDA_ERROR_INVALID_VALUE;
+    return packed_params(extra, &packed_, &bytes_);
+  }
+  if (kernel.layout == nullptr || !kernel.layout->params_known) {
+    log::error(
+        "the parameter layout of this kernel is not in its image; launch it with "
+        "CU_LAUNCH_PARAM_BUFFER_*");
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  layout_ = kernel.layout;
+  pointers_ = params;
+  bytes_ = layout_->param_bytes;
+  return bytes_ > 0 && params == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+void KernelParams::write(void* to) const {
+  if (layout_ == nullptr) {
+    std::memcpy(to, packed_, bytes_);
+    return;
+  }
+  auto* const block = static_cast<std::byte*>(to);
+  const auto& params = layout_->params;
+  for (size_t i = 0; i < params.size(); ++i) {
+    std::memcpy(block + params[i].offset, pointers_[i], params[i].size);
+  }
+}
+
+int check_launch(Session& session, const Kernel& kernel, const LaunchConfig& config) {
+  return check_config(limits_of(session, thread_state().device), config, kernel.layout);
+}
+
 int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
            void** extra) {
-  if (const int bad =
-          check_config(limits_of(session, thread_state().device), config, kernel.layout))
-    return bad;
-
-  const void* packed = nullptr;
-  size_t bytes = 0;
-  const bool by_pointers = extra == nullptr;
-  if (!by_pointers) {
-    if (params != nullptr) return CUDA_ERROR_INVALID_VALUE;
-    if (const int bad = packed_params(extra, &packed, &bytes)) return bad;
-  } else {
-    if (kernel.layout == nullptr || !kernel.layout->params_known) {
-      log::error(
-          "the parameter layout of this kernel is not in its image; launch it with "
-          "CU_LAUNCH_PARAM_BUFFER_*");
-      return CUDA_ERROR_NOT_SUPPORTED;
-    }
-    bytes = kernel.layout->param_bytes;
-    if (bytes > 0 && params == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  }
+  if (const int bad = check_launch(session, kernel, config)) return bad;
+  KernelParams taken;
+  if (const int bad = taken.take(kernel, params, extra)) return bad;
   for (unsigned i = 0; i < config.attribute_count; ++i) {
     if (!plain_attribute(config.attributes[i].id)) {
       log::error("launch attribute {} is not supported", int(config.attributes[i].id));
@@ -136,17 +152,7 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   args.setBlockZ(config.block[2]);
   args.setSharedBytes(config.shared_bytes);
   args.setCooperative(config.cooperative);
-  if (bytes > 0) {
-    auto block = args.initParams(unsigned(bytes));
-    if (by_pointers) {
-      const auto& layout = kernel.layout->params;
-      for (size_t i = 0; i < layout.size(); ++i) {
-        std::memcpy(block.begin() + layout[i].offset, params[i], layout[i].size);
-      }
-    } else {
-      std::memcpy(block.begin(), packed, bytes);
-    }
-  }
+  if (taken.bytes() > 0) taken.write(args.initParams(unsigned(taken.bytes())).begin());
   if (config.attribute_count > 0) {
     auto attributes = args.initAttributes(config.attribute_count);
     for (unsigned i = 0; i < config.attribute_count; ++i) {

@@ -22,6 +22,25 @@ struct LaunchConfig {
   unsigned attribute_count = 0;
 };
 
+// A kernel's parameters as one block, at its own offsets.
+class KernelParams {
+ public:
+  // Either `params`, one pointer per parameter, or the driver API's `extra` list; what they point
+  // to must outlive this object. A CUresult.
+  int take(const Kernel& kernel, void** params, void** extra);
+  size_t bytes() const { return bytes_; }
+  void write(void* to) const;
+
+ private:
+  const image::Kernel* layout_ = nullptr;  // null: they are packed already
+  void** pointers_ = nullptr;
+  const void* packed_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// What can be said of a launch without the GPU. A CUresult.
+int check_launch(Session& session, const Kernel& kernel, const LaunchConfig& config);
+
 // Either `params`, one pointer per parameter, or the driver API's `extra` list. A CUresult.
 FARCALL_API int launch(Session& session, const Kernel& kernel, const LaunchConfig& config,
                        void** params, void** extra);

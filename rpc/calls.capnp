@@ -302,3 +302,47 @@ struct FarcallLaunchHostFunction {
 struct FarcallHostFunctionReturned {
   occasion @0 :UInt32;      # of the kHostFunction frame
 }
+
+# --- Explicit nodes of graphs --------------------------------------------------------------------------------------
+
+# What a node belongs to and which one it is. To add one: `graph`, its dependencies, and in `node` an id to bind. To
+# change one: `node`, and `exec` if only in that executable graph.
+struct GraphNode {
+  graph @0 :UInt64;
+  dependencies @1 :List(UInt64);
+  exec @2 :UInt64;
+  node @3 :UInt64;
+}
+struct KernelNode {
+  function @0 :UInt64;      # kFunction or kKernel; 0 in an answer: a kernel that the client has no handle of
+  gridX @1 :UInt32;
+  gridY @2 :UInt32;
+  gridZ @3 :UInt32;
+  blockX @4 :UInt32;
+  blockY @5 :UInt32;
+  blockZ @6 :UInt32;
+  sharedBytes @7 :UInt32;
+  params @8 :Data;          # packed at the kernel's own offsets
+}
+
+struct FarcallGraphKernelNode {
+  at @0 :GraphNode;
+  kernel @1 :KernelNode;
+}
+struct FarcallGraphKernelNodeGet {
+  node @0 :UInt64;
+}
+struct FarcallGraphKernelNodeGetResults {
+  kernel @0 :KernelNode;
+}
+
+struct FarcallGraphHostNode {
+  at @0 :GraphNode;
+  function @1 :UInt64;      # as FarcallLaunchHostFunction.id
+}
+struct FarcallGraphHostNodeGet {
+  node @0 :UInt64;
+}
+struct FarcallGraphHostNodeGetResults {
+  function @0 :UInt64;
+}

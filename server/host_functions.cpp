@@ -29,11 +29,7 @@ CUresult HostFunctions::launch(uint64_t id, CUstream stream, bool with_status) {
       Function{this, id, nullptr, capture == CU_STREAM_CAPTURE_STATUS_NONE});
   Function* const function = owned.get();
   (void)driver_.cuCtxGetCurrent(&function->context);
-  {
-    const std::lock_guard lock(mutex_);
-    functions_.push_back(std::move(owned));
-    if (!sender_.joinable()) sender_ = std::thread([this] { send(); });
-  }
+  keep(std::move(owned));
   const CUresult result = with_status
                               ? driver_.cuStreamAddCallback(stream, run_with_status, function, 0)
                               : driver_.cuLaunchHostFunc(stream, run, function);
@@ -42,6 +38,26 @@ CUresult HostFunctions::launch(uint64_t id, CUstream stream, bool with_status) {
     std::erase_if(functions_, [&](const auto& f) { return f.get() == function; });
   }
   return result;
+}
+
+CUDA_HOST_NODE_PARAMS HostFunctions::node(uint64_t id) {
+  auto owned = std::make_unique<Function>(Function{this, id, nullptr, false});
+  CUDA_HOST_NODE_PARAMS params = {};
+  params.fn = run;
+  params.userData = owned.get();
+  if (driver_.cuCtxGetCurrent != nullptr) (void)driver_.cuCtxGetCurrent(&owned->context);
+  keep(std::move(owned));
+  return params;
+}
+
+uint64_t HostFunctions::id_of(const CUDA_HOST_NODE_PARAMS& params) {
+  return params.fn == run ? static_cast<const Function*>(params.userData)->id : 0;
+}
+
+void HostFunctions::keep(std::unique_ptr<Function> function) {
+  const std::lock_guard lock(mutex_);
+  functions_.push_back(std::move(function));
+  if (!sender_.joinable()) sender_ = std::thread([this] { send(); });
 }
 
 void CUDA_CB HostFunctions::run(void* function) {

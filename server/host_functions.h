@@ -32,6 +32,10 @@ class HostFunctions {
 
   // Enqueues one in the current context. A capture keeps it, to be called any number of times.
   CUresult launch(uint64_t id, CUstream stream, bool with_status);
+  // For a node of a graph, which may call it any number of times: what to give the driver.
+  CUDA_HOST_NODE_PARAMS node(uint64_t id);
+  // The reverse; 0: not one of ours.
+  static uint64_t id_of(const CUDA_HOST_NODE_PARAMS& params);
   void returned(uint32_t occasion);
   void never(uint64_t id);  // tells the client
 
@@ -49,6 +53,7 @@ class HostFunctions {
   };
   static void CUDA_CB run(void* function);
   static void CUDA_CB run_with_status(CUstream stream, CUresult status, void* function);
+  void keep(std::unique_ptr<Function> function);
   void hold_stream(Function* function, int result);
   void send();
 

@@ -30,13 +30,13 @@ struct FatBinary {
   std::vector<const void*> symbols;
 };
 
-struct HostFunction {
+struct KernelSymbol {
   FatBinary* fat_binary = nullptr;
   std::string name;
   std::atomic<Kernel*> kernel{nullptr};
 };
 
-struct HostVariable {
+struct VariableSymbol {
   FatBinary* fat_binary = nullptr;
   std::string name;
   bool managed = false;
@@ -44,8 +44,8 @@ struct HostVariable {
 
 struct Registry {
   std::shared_mutex mutex;
-  std::unordered_map<const void*, std::unique_ptr<HostFunction>> functions;
-  std::unordered_map<const void*, HostVariable> variables;
+  std::unordered_map<const void*, std::unique_ptr<KernelSymbol>> functions;
+  std::unordered_map<const void*, VariableSymbol> variables;
   std::atomic<uint64_t> epoch{
       1};  // grows when something is unregistered: thread caches are stale then
 };
@@ -80,7 +80,7 @@ int load(Session& session, FatBinary& fat_binary) {
   return fat_binary.load_result;
 }
 
-int find_in_module(Session& session, HostFunction& function, Kernel** out) {
+int find_in_module(Session& session, KernelSymbol& function, Kernel** out) {
   if (const int failed = load(session, *function.fat_binary)) return failed;
   Kernel* kernel = nullptr;
   const int result = function.fat_binary->module->kernel(session, function.name, &kernel);
@@ -105,7 +105,7 @@ int kernel_of(Session& session, const void* symbol, Kernel** out) {
     *out = slot.kernel;
     return cudaSuccess;
   }
-  HostFunction* function = nullptr;
+  KernelSymbol* function = nullptr;
   {
     const std::shared_lock lock(registry().mutex);
     const auto found = registry().functions.find(symbol);
@@ -123,8 +123,16 @@ int kernel_of(Session& session, const void* symbol, Kernel** out) {
   return cudaSuccess;
 }
 
+const void* symbol_of(const Kernel& kernel) {
+  const std::shared_lock lock(registry().mutex);
+  for (const auto& [symbol, function] : registry().functions) {
+    if (function->kernel.load(std::memory_order_acquire) == &kernel) return symbol;
+  }
+  return handle_from<const void*>(kernel.id);
+}
+
 int variable_of(Session& session, const void* symbol, uint64_t* address, uint64_t* bytes) {
-  HostVariable variable;
+  VariableSymbol variable;
   {
     const std::shared_lock lock(registry().mutex);
     const auto found = registry().variables.find(symbol);
@@ -146,7 +154,7 @@ namespace {
 FatBinary* fat_binary_of(void** handle) { return reinterpret_cast<FatBinary*>(handle); }
 
 void register_function(FatBinary* fat_binary, const void* symbol, const char* name) {
-  auto function = std::make_unique<HostFunction>();
+  auto function = std::make_unique<KernelSymbol>();
   function->fat_binary = fat_binary;
   function->name = name;
   const std::unique_lock lock(registry().mutex);
@@ -156,7 +164,7 @@ void register_function(FatBinary* fat_binary, const void* symbol, const char* na
 
 void register_variable(FatBinary* fat_binary, const void* symbol, const char* name, bool managed) {
   const std::unique_lock lock(registry().mutex);
-  registry().variables[symbol] = HostVariable{fat_binary, name, managed};
+  registry().variables[symbol] = VariableSymbol{fat_binary, name, managed};
   fat_binary->symbols.push_back(symbol);
 }
 
