@@ -54,7 +54,8 @@ endforeach()
 
 # Handlers of which one build is enough.
 add_library(farcall_softgpu_common OBJECT
-  exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/cluster.cpp exec/handlers/device_library.cpp
+  exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/bulk_copy.cpp exec/handlers/cluster.cpp
+  exec/handlers/device_library.cpp exec/handlers/tensor_copy.cpp
   exec/handlers/mbarrier.cpp exec/handlers/mma_general.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
 target_sources(farcall_softgpu_common PRIVATE
   exec/handlers/narrow_float.cpp exec/handlers/special_float.cpp exec/handlers/special_integer.cpp
@@ -67,9 +68,11 @@ farcall_warnings(farcall_softgpu_common)
 farcall_library(softgpu_engine
   SOURCES
     ptx/body_parser.cpp ptx/constant.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
-    decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/compare.cpp decode/control.cpp
+    decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/bulk_copy.cpp decode/cluster.cpp decode/compare.cpp
+    decode/control.cpp
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
-    decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/warp.cpp decode/wmma.cpp
+    decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/tensor_map.cpp
+    decode/warp.cpp decode/wmma.cpp
     exec/block.cpp exec/buffer.cpp exec/check.cpp exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
     exec/grid.cpp exec/hooks.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
     exec/warp.cpp exec/handlers/dispatch.cpp
@@ -116,9 +119,12 @@ if(BUILD_TESTING)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp DEPS farcall_softgpu_engine)
   farcall_ptx(async_80 testdata/async.cu -arch=compute_80)
   farcall_ptx(async_90 testdata/async.cu -arch=compute_90)
+  farcall_ptx(clusters_90 testdata/clusters.cu -arch=compute_90)
+  farcall_ptx(clusters_120 testdata/clusters.cu -arch=compute_120)
   farcall_test(softgpu_async_test
-    SOURCES exec/async_test.cpp exec/pipelines_test.cpp
+    SOURCES exec/async_test.cpp exec/cluster_test.cpp exec/pipelines_test.cpp exec/tensor_copy_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/async_80.cpp ${CMAKE_CURRENT_BINARY_DIR}/async_90.cpp
+            ${CMAKE_CURRENT_BINARY_DIR}/clusters_90.cpp ${CMAKE_CURRENT_BINARY_DIR}/clusters_120.cpp
     DEPS farcall_softgpu_engine)
   farcall_ptx(matrices_80 testdata/matrices.cu -arch=compute_80)
   farcall_test(softgpu_matrix_test

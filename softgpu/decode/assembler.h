@@ -112,6 +112,13 @@ bool decode_move(Assembler& a);
 bool decode_memory(Assembler& a);
 bool decode_atomic(Assembler& a);
 bool decode_async_copy(Assembler& a);
+bool decode_bulk_copy(Assembler& a, bool is_reduction);  // behind cp.async.bulk
+// st.async and red.async, behind those words.
+void decode_async_store(Assembler& a);
+void decode_async_reduction(Assembler& a);
+bool decode_cluster(Assembler& a);
+void decode_cluster_barrier(Assembler& a);  // behind barrier.cluster
+bool decode_tensor_map(Assembler& a);
 bool decode_mbarrier(Assembler& a);
 bool decode_control(Assembler& a);
 bool decode_matrix(Assembler& a);

@@ -60,8 +60,10 @@ void decode_copy(Assembler& a) {
 }  // namespace
 
 bool decode_async_copy(Assembler& a) {
+  const bool is_reduction = a.accept("reduce");
   if (!a.accept("async")) return false;
-  if (a.accept("bulk")) return false;
+  if (a.accept("bulk")) return decode_bulk_copy(a, is_reduction);
+  if (is_reduction) return false;
   if (a.accept("mbarrier")) {
     if (!a.accept("arrive")) return false;
     return decode_arrive(a), true;

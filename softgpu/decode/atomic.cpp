@@ -71,6 +71,7 @@ void decode_atom(Assembler& a, bool is_reduction) {
 
 bool decode_atomic(Assembler& a) {
   const std::string_view opcode = a.opcode();
+  if (opcode == "red" && a.accept("async")) return decode_async_reduction(a), true;
   if (opcode == "atom" || opcode == "red") return decode_atom(a, opcode == "red"), true;
   if (opcode == "membar" || opcode == "fence") {
     if (a.accept("proxy")) {

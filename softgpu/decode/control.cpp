@@ -208,7 +208,7 @@ void decode_return(Assembler& a, bool is_exit) {
 
 void decode_barrier(Assembler& a) {
   a.skip({"cta", "aligned"});
-  if (a.accept("cluster")) return a.unsupported("");
+  if (a.accept("cluster")) return decode_cluster_barrier(a);
   Op op;
   if (a.accept("warp")) {
     if (!a.accept("sync")) return a.unsupported("");

@@ -62,6 +62,8 @@ const std::unordered_map<std::string_view, Family>& families() {
     add(decode_memory, {"ld", "ldu", "st", "prefetch", "prefetchu", "discard", "applypriority",
                         "createpolicy", "multimem"});
     add(decode_async_copy, {"cp"});
+    add(decode_cluster, {"mapa", "getctarank"});
+    add(decode_tensor_map, {"tensormap"});
     add(decode_mbarrier, {"mbarrier"});
     add(decode_atomic, {"atom", "red", "membar", "fence"});
     add(decode_control,
@@ -123,6 +125,7 @@ void fill_signature(const ptx::Function& function, const ptx::Module& module, Ke
   info.param_bytes = static_cast<u32>(offset);
   const auto& threads = function.max_threads;
   if (threads[0] != 0) info.max_threads = std::min(1024u, threads[0] * threads[1] * threads[2]);
+  info.cluster = {function.cluster[0], function.cluster[1], function.cluster[2]};
   info.ptx_version = module.version;
   info.target_sm = module.target;
 }

@@ -151,6 +151,7 @@ void decode_multimem(Assembler& a) {
 bool decode_memory(Assembler& a) {
   const std::string_view opcode = a.opcode();
   if (opcode == "ld" || opcode == "ldu") return decode_load_store(a, true), true;
+  if (opcode == "st" && a.accept("async")) return decode_async_store(a), true;
   if (opcode == "st") return decode_load_store(a, false), true;
   if (opcode == "createpolicy") return decode_create_policy(a), true;
   if (opcode == "multimem") return decode_multimem(a), true;

@@ -138,9 +138,13 @@ void decode_cvta(Assembler& a) {
   Op op;
   op.d = a.destination(a.operand(0), type);
   op.a = a.source(a.operand(1), type);
-  if (space == "shared") {
-    op.handler =
-        handlers().integer(to_space ? IntegerOp::kSub : IntegerOp::kAdd, {Kind::kUnsigned, 64, 1});
+  if ((space == "shared" || space == "shared::cluster") && to_space) {
+    op.handler = generic_to_cluster;  // the address may be another block's
+  } else if (space == "shared::cluster") {
+    op.handler = cluster_to_generic;
+    op.flags = static_cast<u8>(AddressKind::kShared64);
+  } else if (space == "shared") {
+    op.handler = handlers().integer(IntegerOp::kAdd, {Kind::kUnsigned, 64, 1});
     op.b = a.special(Special::kSharedBase);
   } else {
     op.handler = handlers().copy(64);
@@ -153,11 +157,12 @@ void decode_isspacep(Assembler& a) {
   a.expect_operands(2, 2);
   Op op;
   op.handler = is_space;
-  op.flags = space == "shared"  ? kIsShared
-             : space == "local" ? kIsLocal
-             : space == "const" ? kIsConst
-             : space == "param" ? kIsParam
-                                : kIsGlobal;
+  op.flags = space == "shared"            ? kIsShared
+             : space == "shared::cluster" ? kIsSharedOfCluster
+             : space == "local"           ? kIsLocal
+             : space == "const"           ? kIsConst
+             : space == "param"           ? kIsParam
+                                          : kIsGlobal;
   if (space == "generic") return a.unsupported("");
   op.pd = a.predicate_destination(a.operand(0));
   op.a = a.source(a.operand(1), kB64);

@@ -147,6 +147,9 @@ CUresult Device::attribute(CUdevice_attribute attribute, int* value) const {
       return answer(1);
     case CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED:
       return answer(1);
+    case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:
+    case CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED:
+      return answer(sm >= 90 ? 1 : 0);
     case CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED:
       return answer(1);
     case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE:

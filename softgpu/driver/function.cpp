@@ -59,10 +59,16 @@ CUresult get_attribute(const Function& function, CUfunction_attribute attribute,
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
       *value = function.setting(attribute).value_or(-1);
       break;
-    case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
+      *value = function.setting(attribute).value_or(static_cast<int>(info.cluster.x));
+      break;
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
+      *value = function.setting(attribute).value_or(static_cast<int>(info.cluster.y));
+      break;
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
+      *value = function.setting(attribute).value_or(static_cast<int>(info.cluster.z));
+      break;
+    case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET:
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
     case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
       *value = function.setting(attribute).value_or(0);
@@ -89,7 +95,9 @@ CUresult check_setting(const Function& function, CUfunction_attribute attribute,
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-      return value == 1 ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+      // What the kernel was compiled with stays.
+      if (function.info().cluster.x != 0) return CUDA_ERROR_NOT_PERMITTED;
+      return value >= 0 && value <= 16 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     default:
       return CUDA_ERROR_INVALID_VALUE;
   }

@@ -1,5 +1,6 @@
 #include "softgpu/driver/launch.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/log.h"
@@ -44,6 +45,25 @@ CUresult check_shape(const Function& function, const LaunchRequest& request) {
     }
   }
   return CUDA_SUCCESS;
+}
+
+bool is_set(const Dim3& shape) { return shape.x != 0; }
+bool same(const Dim3& a, const Dim3& b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
+
+// Blocks of a cluster on every device that has them, and with the function's consent.
+constexpr uint64_t kClusterPortable = 8, kClusterMax = 16;
+
+// From .reqnctapercluster, or from the function's attributes.
+Dim3 required_cluster(const Function& function) {
+  if (is_set(function.info().cluster)) return function.info().cluster;
+  auto part = [&](CUfunction_attribute attribute) {
+    return static_cast<uint32_t>(function.setting(attribute).value_or(0));
+  };
+  const Dim3 cluster = {part(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH),
+                        part(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT),
+                        part(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH)};
+  if (cluster.x == 0 && cluster.y == 0 && cluster.z == 0) return cluster;
+  return {std::max(cluster.x, 1u), std::max(cluster.y, 1u), std::max(cluster.z, 1u)};
 }
 
 CUresult copy_params(const KernelInfo& info, const LaunchRequest& request,
@@ -99,12 +119,35 @@ CUresult launch(CUfunction handle, CUstream stream_handle, LaunchRequest request
 
 }  // namespace
 
+CUresult find_cluster(const Function& function, const LaunchRequest& request, Dim3* cluster) {
+  const Dim3 required = required_cluster(function);
+  *cluster = is_set(request.cluster) ? request.cluster : is_set(required) ? required : Dim3{};
+  if (is_set(required) && !same(required, *cluster)) return CUDA_ERROR_INVALID_VALUE;
+  const uint64_t size = uint64_t{cluster->x} * cluster->y * cluster->z;
+  if (size == 1) return CUDA_SUCCESS;
+  if (function.context().device().sm < 90) return CUDA_ERROR_NOT_SUPPORTED;
+  const bool large =
+      function.setting(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED).value_or(0) != 0;
+  if (size == 0 || size > (large ? kClusterMax : kClusterPortable))
+    return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  if (request.grid.x % cluster->x != 0 || request.grid.y % cluster->y != 0 ||
+      request.grid.z % cluster->z != 0) {
+    return request.invalid_dimensions;
+  }
+  return CUDA_SUCCESS;
+}
+
 CUresult make_kernel(const FunctionRef& function, const LaunchRequest& request, KernelWork* out) {
   if (CUresult error = check_shape(*function, request)) {
     log::debug("{}: a launch of ({}, {}, {}) x ({}, {}, {}) with {} bytes is refused: {}",
                function->info().name, request.grid.x, request.grid.y, request.grid.z,
                request.block.x, request.block.y, request.block.z, request.dynamic_shared_bytes,
                static_cast<int>(error));
+    return error;
+  }
+  if (CUresult error = find_cluster(*function, request, &out->cluster)) {
+    log::debug("{}: a launch in clusters of ({}, {}, {}) is refused: {}", function->info().name,
+               out->cluster.x, out->cluster.y, out->cluster.z, static_cast<int>(error));
     return error;
   }
   if (CUresult error = function->code(&out->code)) return error;
@@ -118,7 +161,7 @@ CUresult make_kernel(const FunctionRef& function, const LaunchRequest& request, 
 }
 
 CUresult read_launch_attributes(const CUlaunchAttribute* attributes, unsigned count,
-                                bool* cooperative) {
+                                bool* cooperative, Dim3* cluster) {
   *cooperative = false;
   if (count > 0 && attributes == nullptr) return CUDA_ERROR_INVALID_VALUE;
   for (unsigned i = 0; i < count; ++i) {
@@ -128,8 +171,12 @@ CUresult read_launch_attributes(const CUlaunchAttribute* attributes, unsigned co
         *cooperative = value.cooperative != 0;
         break;
       case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-        if (value.clusterDim.x != 1 || value.clusterDim.y != 1 || value.clusterDim.z != 1) {
-          log::warning("thread block clusters are not supported by softgpu");
+        if (value.clusterDim.x == 0 || value.clusterDim.y == 0 || value.clusterDim.z == 0)
+          return CUDA_ERROR_INVALID_VALUE;
+        if (cluster != nullptr) {
+          *cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
+        } else if (value.clusterDim.x != 1 || value.clusterDim.y != 1 || value.clusterDim.z != 1) {
+          log::warning("clusters as an attribute of graph nodes are not supported by softgpu");
           return CUDA_ERROR_NOT_SUPPORTED;
         }
         break;
@@ -173,8 +220,8 @@ CUresult api::cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function
                         false,
                         params,
                         extra};
-  if (CUresult error =
-          read_launch_attributes(config->attrs, config->numAttrs, &request.cooperative)) {
+  if (CUresult error = read_launch_attributes(config->attrs, config->numAttrs, &request.cooperative,
+                                              &request.cluster)) {
     return error;
   }
   return launch(function, config->hStream, request);

@@ -10,8 +10,9 @@ struct LaunchRequest {
   Dim3 grid, block;
   uint32_t dynamic_shared_bytes = 0;
   bool cooperative = false;
-  void** params = nullptr;  // one pointer per parameter, or else
-  void** extra = nullptr;   // CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE
+  void** params = nullptr;   // one pointer per parameter, or else
+  void** extra = nullptr;    // CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE
+  Dim3 cluster = {0, 0, 0};  // zeros: what the kernel says, or none
   // What dimensions give that no device has. Programs of the driver API get INVALID_VALUE, programs
   // of the runtime cudaErrorInvalidConfiguration; and the runtime, which always launches CUkernels,
   // only passes on what it is told.
@@ -22,8 +23,11 @@ struct LaunchRequest {
 CUresult make_kernel(const FunctionRef& function, const LaunchRequest& request, KernelWork* out);
 
 // The attributes of cuLaunchKernelEx and of graph nodes. NOT_SUPPORTED: one that changes what the
-// kernel sees.
+// kernel sees; clusters, where `cluster` is nullptr.
 CUresult read_launch_attributes(const CUlaunchAttribute* attributes, unsigned count,
-                                bool* cooperative);
+                                bool* cooperative, Dim3* cluster = nullptr);
+
+// The blocks of a cluster of this launch; {1, 1, 1}: no clusters.
+CUresult find_cluster(const Function& function, const LaunchRequest& request, Dim3* cluster);
 
 }  // namespace farcall::softgpu

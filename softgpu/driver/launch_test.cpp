@@ -121,20 +121,6 @@ TEST_F(LaunchTest, ACooperativeGridMustFit) {
   EXPECT_EQ(cuLaunchKernelEx(&config, shared, nullptr, nullptr), CUDA_SUCCESS);
 }
 
-TEST_F(LaunchTest, ClustersAreNotSupported) {
-  CUlaunchAttribute cluster = {};
-  cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
-  cluster.value.clusterDim = {2, 1, 1};
-  CUlaunchConfig config = {};
-  config.gridDimX = 2;
-  config.gridDimY = config.gridDimZ = config.blockDimX = config.blockDimY = config.blockDimZ = 1;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  EXPECT_EQ(cuLaunchKernelEx(&config, kernel("bounded"), nullptr, nullptr),
-            CUDA_ERROR_NOT_SUPPORTED);
-  EXPECT_EQ(attribute(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH), 0);
-}
-
 TEST_F(LaunchTest, AFunctionBelongsToItsContext) {
   CUfunction store = kernel("store");
   CUcontext other;

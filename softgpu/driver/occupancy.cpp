@@ -4,6 +4,7 @@
 
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/function.h"
+#include "softgpu/driver/launch.h"
 #include "softgpu/driver/module.h"
 
 namespace farcall::softgpu {
@@ -100,6 +101,46 @@ CUresult api::cuOccupancyMaxPotentialBlockSize(int* grid_min, int* block_size, C
   return api::cuOccupancyMaxPotentialBlockSizeWithFlags(grid_min, block_size, function,
                                                         shared_of_block, dynamic_shared_bytes,
                                                         block_size_limit, CU_OCCUPANCY_DEFAULT);
+}
+
+// Clusters that run at the same time, on all multiprocessors together.
+CUresult api::cuOccupancyMaxActiveClusters(int* clusters, CUfunction handle,
+                                           const CUlaunchConfig* config) {
+  FunctionRef function;
+  if (CUresult error = find_function(handle, &function)) return error;
+  if (clusters == nullptr || config == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  LaunchRequest request;
+  request.grid = {config->gridDimX, config->gridDimY, config->gridDimZ};
+  bool cooperative = false;
+  if (CUresult error =
+          read_launch_attributes(config->attrs, config->numAttrs, &cooperative, &request.cluster)) {
+    return error;
+  }
+  Dim3 cluster;
+  if (CUresult error = find_cluster(*function, request, &cluster)) return error;
+  const uint64_t threads = uint64_t{config->blockDimX} * config->blockDimY * config->blockDimZ;
+  const Limits& limits = function->context().device().limits;
+  const bool fits = threads >= 1 && threads <= static_cast<uint64_t>(max_threads(*function)) &&
+                    config->sharedMemBytes <= dynamic_shared_max(*function);
+  const int blocks =
+      fits ? blocks_per_multiprocessor(limits, function->info(), static_cast<int>(threads),
+                                       config->sharedMemBytes) *
+                 limits.multiprocessors
+           : 0;
+  *clusters = blocks / static_cast<int>(cluster.x * cluster.y * cluster.z);
+  return CUDA_SUCCESS;
+}
+
+CUresult api::cuOccupancyMaxPotentialClusterSize(int* size, CUfunction handle,
+                                                 const CUlaunchConfig* config) {
+  FunctionRef function;
+  if (CUresult error = find_function(handle, &function)) return error;
+  if (size == nullptr || config == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (function->context().device().sm < 90) return CUDA_ERROR_NOT_SUPPORTED;
+  *size = function->setting(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED).value_or(0) != 0
+              ? 16
+              : 8;
+  return CUDA_SUCCESS;
 }
 
 CUresult api::cuOccupancyAvailableDynamicSMemPerBlock(size_t* bytes, CUfunction handle, int blocks,

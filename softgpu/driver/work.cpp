@@ -73,6 +73,7 @@ class Runner {
     launch.timeout = timeout();
     launch.heap = &context_.heap();
     launch.stack_bytes = context_.limits[CU_LIMIT_STACK_SIZE];
+    launch.cluster = work.cluster;
     if (std::optional<Fault> fault = context_.device().engine().launch(launch)) {
       context_.fail(result_of(fault->kind), fault->message);
     }

@@ -24,6 +24,7 @@ struct KernelWork {
   Dim3 grid, block;
   uint32_t dynamic_shared_bytes = 0;
   bool cooperative = false;
+  Dim3 cluster;
   std::vector<std::byte> params;
 };
 

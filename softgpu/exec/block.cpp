@@ -59,8 +59,34 @@ u64 block_value(const Block& block, Special special) {
       return reinterpret_cast<u64>(block.shared.data());
     case Special::kParamBase:
       return block.params;
-    case Special::kOne:
-      return 1;
+    case Special::kClusterIdX:
+      return block.index[0] / launch.cluster.x;
+    case Special::kClusterIdY:
+      return block.index[1] / launch.cluster.y;
+    case Special::kClusterIdZ:
+      return block.index[2] / launch.cluster.z;
+    case Special::kNclusterIdX:
+      return launch.grid.x / launch.cluster.x;
+    case Special::kNclusterIdY:
+      return launch.grid.y / launch.cluster.y;
+    case Special::kNclusterIdZ:
+      return launch.grid.z / launch.cluster.z;
+    case Special::kClusterCtaidX:
+      return block.index[0] % launch.cluster.x;
+    case Special::kClusterCtaidY:
+      return block.index[1] % launch.cluster.y;
+    case Special::kClusterCtaidZ:
+      return block.index[2] % launch.cluster.z;
+    case Special::kClusterNctaidX:
+      return launch.cluster.x;
+    case Special::kClusterNctaidY:
+      return launch.cluster.y;
+    case Special::kClusterNctaidZ:
+      return launch.cluster.z;
+    case Special::kClusterCtarank:
+      return block.rank;
+    case Special::kClusterNctarank:
+      return block.cluster->count;
     default:
       return 0;
   }
@@ -133,16 +159,16 @@ bool prepare_warp(Block& block, Warp& warp) {
 
 }  // namespace
 
-bool start_block(Block& block, GridRun& run, u64 index) {
+bool start_block(Block& block, GridRun& run, std::array<u32, 3> index, Cluster* cluster, u32 rank) {
   const Launch& launch = *run.launch;
   const Kernel& kernel = *run.kernel;
   block.run = &run;
   block.kernel = &kernel;
-  block.cluster = nullptr;
-  block.rank = 0;
-  block.index = {static_cast<u32>(index % launch.grid.x),
-                 static_cast<u32>(index / launch.grid.x % launch.grid.y),
-                 static_cast<u32>(index / launch.grid.x / launch.grid.y)};
+  block.alone = {};
+  block.cluster = cluster != nullptr ? cluster : &block.alone;
+  block.cluster->blocks[rank] = &block;
+  block.rank = rank;
+  block.index = index;
   block.threads = block.living = launch.block.x * launch.block.y * launch.block.z;
   block.barriers = {};
   block.params = reinterpret_cast<u64>(run.params);
@@ -172,6 +198,7 @@ bool start_block(Block& block, GridRun& run, u64 index) {
     const u32 lanes = std::min(u32{kLanes}, block.threads - k * kLanes);
     warp.members = lanes == kLanes ? kAllLanes : (u32{1} << lanes) - 1;
     warp.exited = 0;
+    warp.cluster_arrived = 0;
     warp.carry = 0;
     warp.group_count = 1;
     warp.groups[0] = {kernel.functions[0].entry, warp.members, 0, 0, Group::Wait::kReady, 0};

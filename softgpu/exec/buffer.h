@@ -9,7 +9,8 @@ namespace farcall::softgpu {
 // never shrinks.
 class Buffer {
  public:
-  static constexpr size_t kAlignment = 256;
+  // Shared memory of a block lies in one: as much as the widest pattern of tensor copies.
+  static constexpr size_t kAlignment = 1024;
   Buffer() = default;
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;

@@ -80,6 +80,7 @@ struct KernelInfo {
   uint32_t constant_bytes = 0;  // user constant memory of the module
   uint32_t registers = 0;       // an estimate, at least 1, at most 255
   uint32_t max_threads = 1024;  // per block, from .maxntid if there
+  Dim3 cluster = {0, 0, 0};     // .reqnctapercluster; zeros: not there
   int ptx_version = 0;          // PTX ISA, 10 * major + minor
   int target_sm = 0;            // 10 * major + minor
 };
@@ -120,6 +121,7 @@ struct Launch {
   // CUDA's limit of the stack: how deep recursion may go. Frames are larger here than a GPU's, so
   // it is multiplied (kStackScale).
   uint64_t stack_bytes = 1024;
+  Dim3 cluster;                       // blocks of one; divides the grid
 };
 
 struct Fault {

@@ -31,7 +31,13 @@ struct Share {
   bool more = true;  // blocks to start
   bool out_of_memory = false;
   u32 warp_turns = 0;
+  std::vector<std::unique_ptr<Cluster>> clusters;  // of the resident blocks
 };
+
+// Who waits at a barrier, of the block or the cluster, has its pc behind the instruction.
+bool is_behind(const Group& group) {
+  return group.wait == Group::Wait::kBarrier || group.wait == Group::Wait::kCluster;
+}
 
 // Where the warp is: its first group's next instruction.
 const Op& next_op(const Warp& warp, int* lane) {
@@ -42,7 +48,7 @@ const Op& next_op(const Warp& warp, int* lane) {
   }
   const Group& group = warp.groups[0];
   *lane = __builtin_ctz(group.mask);
-  return kernel.code[group.wait == Group::Wait::kBarrier ? group.pc - 1 : group.pc];
+  return kernel.code[is_behind(group) ? group.pc - 1 : group.pc];
 }
 
 // Ends the run if somebody wants that or its time is over.
@@ -76,8 +82,13 @@ std::string describe_waits(const Block& block) {
           fmt::format("{} thread{} {}", __builtin_popcount(group.mask), first == last ? "" : "s",
                       describe_thread(block, warp.index * kLanes + first));
       if (first != last) text += " to " + describe_thread(block, warp.index * kLanes + last);
-      text += " at " + describe_place(*block.kernel,
-                                      block.kernel->code[at_barrier ? group.pc - 1 : group.pc]);
+      text +=
+          " at " + describe_place(*block.kernel,
+                                  block.kernel->code[is_behind(group) ? group.pc - 1 : group.pc]);
+      if (group.wait == Group::Wait::kCluster) {
+        text += " for other blocks of the cluster";
+        continue;
+      }
       if (!at_barrier) {
         text += " for lanes of their warp";
         continue;
@@ -118,20 +129,66 @@ BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress
   }
 }
 
+void start(Share& share, std::array<u32, 3> index, Cluster* cluster, u32 rank) {
+  auto block = share.pool.take();
+  if (!start_block(*block, share.run, index, cluster, rank)) {
+    share.out_of_memory = true;
+    share.more = false;
+    share.run.stopped = true;
+  }
+  share.resident.push_back(std::move(block));
+}
+
+u32 cluster_size(const GridRun& run) {
+  const Dim3 shape = run.launch->cluster;
+  return shape.x * shape.y * shape.z;
+}
+
+// Starts the next block, or all blocks of the next cluster.
 void start_next(Share& share) {
   GridRun& run = share.run;
+  const u32 size = cluster_size(run);
+  const Dim3 shape = run.launch->cluster, grid = run.launch->grid;
   const u64 index = run.next_block.fetch_add(1, std::memory_order_relaxed);
-  if (index >= run.block_total) {
+  if (index >= run.block_total / size) {
     share.more = false;
     return;
   }
-  auto block = share.pool.take();
-  if (!start_block(*block, run, index)) {
-    share.out_of_memory = true;
-    share.more = false;
-    run.stopped = true;
+  const Dim3 clusters = {grid.x / shape.x, grid.y / shape.y, grid.z / shape.z};
+  const std::array<u32, 3> first = {static_cast<u32>(index % clusters.x) * shape.x,
+                                    static_cast<u32>(index / clusters.x % clusters.y) * shape.y,
+                                    static_cast<u32>(index / clusters.x / clusters.y) * shape.z};
+  if (size == 1) return start(share, first, nullptr, 0);
+  share.clusters.push_back(std::make_unique<Cluster>());
+  Cluster* const cluster = share.clusters.back().get();
+  cluster->count = size;
+  for (u32 rank = 0; rank < size; ++rank) {
+    start(share,
+          {first[0] + rank % shape.x, first[1] + rank / shape.x % shape.y,
+           first[2] + rank / shape.x / shape.y},
+          cluster, rank);
   }
-  share.resident.push_back(std::move(block));
+}
+
+// The block at `index` of the resident ones is done. True: it is gone, and others of its cluster
+// with it; one whose cluster goes on is kept, for its shared memory.
+bool retire(Share& share, size_t index) {
+  Cluster* const cluster = share.resident[index]->cluster;
+  for (u32 rank = 0; rank < cluster->count; ++rank) {
+    if (cluster->blocks[rank]->living != 0) return false;
+  }
+  if (cluster->count == 1) {
+    share.pool.give(std::move(share.resident[index]));
+    share.resident.erase(share.resident.begin() + static_cast<std::ptrdiff_t>(index));
+    return true;
+  }
+  std::erase_if(share.resident, [&](std::unique_ptr<Block>& block) {
+    if (block->cluster != cluster) return false;
+    share.pool.give(std::move(block));
+    return true;
+  });
+  std::erase_if(share.clusters, [&](const auto& other) { return other.get() == cluster; });
+  return true;
 }
 
 void run_share(void* argument) {
@@ -139,6 +196,7 @@ void run_share(void* argument) {
   GridRun& run = share.run;
   const bool may_wait = run.kernel->may_wait || run.launch->cooperative;
   const size_t resident_max = run.launch->cooperative ? ~size_t{0} : kResidentMax;
+  const bool to_the_end = !may_wait && cluster_size(run) == 1;
   while (!run.stopped.load(std::memory_order_relaxed)) {
     // Blocks start in the order of their indices. One that only spins may wait for one that has not
     // started.
@@ -150,18 +208,21 @@ void run_share(void* argument) {
     if (share.resident.empty()) break;
     bool progress = false;
     for (size_t k = 0; k < share.resident.size();) {
-      const BlockState state = run_block(share, *share.resident[k], !may_wait, &progress);
-      if (run.stopped.load(std::memory_order_relaxed)) return;
-      if (state == BlockState::kFinished) {
-        share.pool.give(std::move(share.resident[k]));
-        share.resident.erase(share.resident.begin() + static_cast<std::ptrdiff_t>(k));
-      } else {
+      if (share.resident[k]->living == 0) {  // waits for its cluster
         ++k;
+        continue;
       }
+      const BlockState state = run_block(share, *share.resident[k], to_the_end, &progress);
+      if (run.stopped.load(std::memory_order_relaxed)) return;
+      // Others that were before it may be gone, too: then one is passed over, until the next round.
+      if (state != BlockState::kFinished || !retire(share, k)) ++k;
     }
     if (!progress && !share.resident.empty()) {
       // Only a block's own threads can release its barriers, so nothing will ever change.
-      Block& block = *share.resident[0];
+      const auto stuck = std::find_if(share.resident.begin(), share.resident.end(),
+                                      [](const auto& block) { return block->living != 0; });
+      if (stuck == share.resident.end()) continue;
+      Block& block = **stuck;
       Warp* waiting = block.warps[0].get();
       for (u32 k = 0; k < block.warp_count; ++k) {
         if (block.warps[k]->group_count == 0) continue;
@@ -179,7 +240,7 @@ void run_share(void* argument) {
 }
 
 void work_on(GridRun& run, BlockPool& pool) {
-  Share share{run, pool, {}, nullptr, true, false};
+  Share share{run, pool, {}, nullptr, true, false, 0, {}};
   DeviceCodeScope scope;
   Fault fault;
   const bool ok = scope.run_guarded(run_share, &share, &share.current_warp, &fault);
@@ -240,7 +301,8 @@ void WorkerPool::run(GridRun& run) {
   constexpr u64 kThreadsAlone = 1024;
   const Dim3 shape = run.launch->block;
   const u64 threads = run.block_total * shape.x * shape.y * shape.z;
-  const auto helpers = static_cast<unsigned>(std::min<u64>(helpers_max_, run.block_total - 1));
+  const auto helpers =
+      static_cast<unsigned>(std::min<u64>(helpers_max_, run.block_total / cluster_size(run) - 1));
   if (helpers == 0 || threads <= kThreadsAlone) return work_on(run, blocks_);
 
   Job job{&run, helpers, 0};

@@ -12,10 +12,9 @@ bool contains(u64 base, u64 size, u64 address, u64 bytes) {
 
 // Shared memory of the other blocks of the cluster.
 bool in_cluster(const Warp& warp, u64 address, u64 bytes) {
-  const Cluster* const cluster = warp.block->cluster;
-  if (cluster == nullptr) return false;
-  for (u32 rank = 0; rank < cluster->count; ++rank) {
-    const u64 base = reinterpret_cast<u64>(cluster->blocks[rank]->shared.data());
+  const Cluster& cluster = *warp.block->cluster;
+  for (u32 rank = 0; rank < cluster.count; ++rank) {
+    const u64 base = reinterpret_cast<u64>(cluster.blocks[rank]->shared.data());
     if (contains(base, warp.shared_bytes, address, bytes)) return true;
   }
   return false;

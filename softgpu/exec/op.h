@@ -48,6 +48,8 @@ enum class Control : u8 {
   kWarpSync,  // c: member mask; waits for all members, then calls the handler if there is one
   kBarrier,   // a: barrier, b: thread count or kNoSlot; flags: BarrierKind
   kYield,     // let others run
+  kClusterArrive,
+  kClusterWait,
 };
 
 enum BarrierKind : u8 { kBarrierSync, kBarrierArrive, kBarrierPopc, kBarrierAnd, kBarrierOr };
@@ -150,8 +152,20 @@ enum class Special : u8 {
   kTotalSmemSize,
   kEnvReg1,
   kEnvReg2,
-  kZero,
-  kOne,
+  kClusterIdX,
+  kClusterIdY,
+  kClusterIdZ,
+  kNclusterIdX,
+  kNclusterIdY,
+  kNclusterIdZ,
+  kClusterCtaidX,
+  kClusterCtaidY,
+  kClusterCtaidZ,
+  kClusterNctaidX,
+  kClusterNctaidY,
+  kClusterNctaidZ,
+  kClusterCtarank,
+  kClusterNctarank,
   kFirstWide,  // from here on 64 bits
   kGridId = kFirstWide,
   kSharedBase,  // what cvta.shared adds

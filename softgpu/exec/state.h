@@ -26,7 +26,7 @@ class DeviceHeap;
 
 // Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
 struct Group {
-  enum class Wait : u8 { kReady, kWarpSync, kBarrier };
+  enum class Wait : u8 { kReady, kWarpSync, kBarrier, kCluster };
   u32 pc;
   u32 mask;
   u32 depth;  // of calls: inner groups run first, so that callers meet again
@@ -51,7 +51,8 @@ struct alignas(64) Warp {
   Block* block;
   u32 index;  // in the block
   u32 members, exited;
-  u32 carry;  // CC.CF of each lane
+  u32 cluster_arrived;  // at barrier.cluster, in the phase that is not over
+  u32 carry;            // CC.CF of each lane
   u32 group_count;
   Group groups[kLanes];
 
@@ -70,12 +71,12 @@ struct Barrier {
   u32 result = 0;    // of bar.red
 };
 
-// Blocks that run together and see each other's shared memory. They all belong to one worker
-// thread.
+// Blocks that run together and see each other's shared memory. They all belong to one worker thread
+// and are kept until the last of them is done.
 struct Cluster {
   static constexpr u32 kBlocksMax = 16;
-  u32 count = 0;
-  u32 arrived = 0;                        // threads at barrier.cluster
+  u32 count = 1;
+  u32 arrived = 0;                        // living threads at barrier.cluster
   std::array<Block*, kBlocksMax> blocks;  // by rank
 };
 
@@ -83,8 +84,9 @@ struct Block {
   GridRun* run;
   const Kernel* kernel;
   std::array<u32, 3> index;
-  Cluster* cluster;  // nullptr: a block by itself
-  u32 rank;          // in the cluster
+  Cluster* cluster;
+  u32 rank;       // in the cluster
+  Cluster alone;  // of a launch without clusters
   u32 threads, living;
   std::array<Barrier, 16> barriers;
   std::vector<std::unique_ptr<Warp>> warps;

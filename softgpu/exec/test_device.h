@@ -184,7 +184,7 @@ struct TestDevice {
 
   std::optional<Fault> try_launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block,
                                   const Params& params, uint32_t dynamic_shared_bytes = 0,
-                                  bool cooperative = false) {
+                                  bool cooperative = false, Dim3 cluster = {}) {
     LoadError error{};
     const Kernel* const decoded = program.kernel(kernel, &error);
     if (decoded == nullptr)
@@ -199,12 +199,14 @@ struct TestDevice {
     launch.params = bytes;
     launch.dynamic_shared_bytes = dynamic_shared_bytes;
     launch.cooperative = cooperative;
+    launch.cluster = cluster;
     return engine->launch(launch);
   }
   void launch(Program& program, std::string_view kernel, Dim3 grid, Dim3 block,
-              const Params& params, uint32_t dynamic_shared_bytes = 0, bool cooperative = false) {
-    const auto fault =
-        try_launch(program, kernel, grid, block, params, dynamic_shared_bytes, cooperative);
+              const Params& params, uint32_t dynamic_shared_bytes = 0, bool cooperative = false,
+              Dim3 cluster = {}) {
+    const auto fault = try_launch(program, kernel, grid, block, params, dynamic_shared_bytes,
+                                  cooperative, cluster);
     EXPECT_FALSE(fault) << fault->message;
   }
 };

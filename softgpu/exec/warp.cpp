@@ -159,9 +159,58 @@ void arrive_at_barrier(Block& block, Warp& warp, u32 index, const Op& op, u32 ac
   if (barrier_complete(block, barrier)) release_barrier(block, id);
 }
 
+// ---- barrier.cluster ----
+
+// When all threads of the cluster that live have arrived, a new phase begins.
+void end_cluster_phase_if_complete(Cluster& cluster) {
+  u32 living = 0;
+  for (u32 rank = 0; rank < cluster.count; ++rank) living += cluster.blocks[rank]->living;
+  if (cluster.arrived < living) return;
+  cluster.arrived = 0;
+  for (u32 rank = 0; rank < cluster.count; ++rank) {
+    Block& block = *cluster.blocks[rank];
+    if (block.races) block.races->barrier_of_all();
+    for (u32 k = 0; k < block.warp_count; ++k) {
+      Warp& warp = *block.warps[k];
+      warp.cluster_arrived = 0;
+      for (u32 i = 0; i < warp.group_count; ++i) {
+        if (warp.groups[i].wait == Wait::kCluster) warp.groups[i].wait = Wait::kReady;
+      }
+    }
+  }
+}
+
+void arrive_at_cluster(Warp& warp, u32 active) {
+  Cluster& cluster = *warp.block->cluster;
+  cluster.arrived += static_cast<u32>(__builtin_popcount(active & ~warp.cluster_arrived));
+  warp.cluster_arrived |= active;
+  end_cluster_phase_if_complete(cluster);
+}
+
+// Waits for the phase in which the lanes arrived: those that it is over for go on. The group's pc
+// is already behind the instruction.
+void wait_for_cluster(Warp& warp, u32 index, u32 active) {
+  Group& group = warp.groups[index];
+  const u32 waiting = active & warp.cluster_arrived;
+  if (waiting == 0) return;
+  if (waiting == group.mask) {
+    group.wait = Wait::kCluster;
+    return;
+  }
+  group.mask &= ~waiting;
+  add_group(warp, {group.pc, waiting, group.depth, 0, Wait::kCluster, 0});
+}
+
 void exit_lanes(Block& block, Warp& warp, u32 mask) {
   warp.exited |= mask;
   block.living -= static_cast<u32>(__builtin_popcount(mask));
+  Cluster& cluster = *block.cluster;
+  if (cluster.arrived != 0) {
+    // Who has arrived and is gone no longer counts, neither there nor here.
+    cluster.arrived -= static_cast<u32>(__builtin_popcount(mask & warp.cluster_arrived));
+    warp.cluster_arrived &= ~mask;
+    end_cluster_phase_if_complete(cluster);
+  }
   // The dead no longer count: others may have waited for them alone.
   for (u32 id = 0; id < block.barriers.size(); ++id) {
     if (barrier_complete(block, block.barriers[id])) release_barrier(block, id);
@@ -514,6 +563,14 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           break;
         case Control::kReturn:
           return_from_function(warp, index, op, active);
+          break;
+        case Control::kClusterArrive:
+          group.pc = pc + 1;
+          arrive_at_cluster(warp, active);
+          break;
+        case Control::kClusterWait:
+          group.pc = pc + 1;
+          wait_for_cluster(warp, index, active);
           break;
         case Control::kYield:
           group.pc = pc + 1;

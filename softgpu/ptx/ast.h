@@ -126,6 +126,7 @@ struct Function {
   int line = 0;
   std::vector<Variable> returns, params;
   std::array<uint32_t, 3> max_threads = {0, 0, 0};  // .maxntid or .reqntid
+  std::array<uint32_t, 3> cluster = {0, 0, 0};      // .reqnctapercluster
 
   std::string_view body_text;
   int body_line = 0;

@@ -180,8 +180,16 @@ class ModuleParser {
         function.max_threads[i] = static_cast<uint32_t>(n);
         if (!lexer_.accept(",")) break;
       }
+    } else if (word == "reqnctapercluster") {
+      function.cluster = {1, 1, 1};
+      for (size_t i = 0; i < 3; ++i) {
+        const int64_t n = parse_integer(lexer_);
+        if (n < 1 || n > 1024) return lexer_.fail_at(token.line, "cluster size out of range");
+        function.cluster[i] = static_cast<uint32_t>(n);
+        if (!lexer_.accept(",")) break;
+      }
     } else if (word == "maxnreg" || word == "minnctapersm" || word == "maxnctapersm" ||
-               word == "reqnctapercluster" || word == "maxclusterrank" || word == "abi_preserve" ||
+               word == "maxclusterrank" || word == "abi_preserve" ||
                word == "abi_preserve_control") {
       do parse_integer(lexer_);
       while (lexer_.accept(","));

@@ -20,7 +20,7 @@ enum PredicateFlags : u8 {
 };
 void predicate_logic(Warp& warp, const Op& op, u32 mask);
 // pd = whether a is an address of that space. Op::flags: SpaceTest.
-enum SpaceTest : u8 { kIsGlobal, kIsShared, kIsLocal, kIsConst, kIsParam };
+enum SpaceTest : u8 { kIsGlobal, kIsShared, kIsSharedOfCluster, kIsLocal, kIsConst, kIsParam };
 void is_space(Warp& warp, const Op& op, u32 mask);
 // pd = class of the float in a. Op::flags: FloatTest.
 enum FloatTest : u8 { kFinite, kInfinite, kNumber, kNotANumber, kNormal, kSubnormal };
@@ -90,6 +90,33 @@ void mma_volta(Warp& warp, const Op& op, u32 mask);
 // ---- clusters (cluster.cpp) ----
 // d (64 bits) = the generic address of the shared one in a, imm, of any block of the cluster.
 void cluster_to_generic(Warp& warp, const Op& op, u32 mask);
+// d = the shared address of the generic one in a.
+void generic_to_cluster(Warp& warp, const Op& op, u32 mask);
+// d (count: 32 or 64 bits) = a's place in the block of rank b. Op::flags: AddressKind.
+void map_to_rank(Warp& warp, const Op& op, u32 mask);
+// d = rank of the block that the address in a belongs to. Op::flags: AddressKind.
+void rank_of_address(Warp& warp, const Op& op, u32 mask);
+
+// ---- bulk copies (bulk_copy.cpp, tensor_copy.cpp), by the plan in the list ----
+void bulk_copy(Warp& warp, const Op& op, u32 mask);
+void tensor_copy(Warp& warp, const Op& op, u32 mask);  // count: dimensions
+// tensormap.replace. a, imm: address; count: TensorField; flags: AddressKind; list[0]: which one;
+// b: the value.
+enum TensorField : u8 {
+  kTensorAddress,
+  kTensorRank,
+  kTensorBox,
+  kTensorDimension,
+  kTensorStride,
+  kTensorElementStride,
+  kTensorType,
+  kTensorInterleave,
+  kTensorSwizzle,
+  kTensorFill,
+  kTensorSwizzleAtomicity
+};
+void replace_tensor_field(Warp& warp, const Op& op, u32 mask);
+void copy_tensor_map(Warp& warp, const Op& op, u32 mask);  // by one lane: to a, imm from b
 
 // ---- time (predicate.cpp) ----
 enum ClockKind : u8 { kClock32, kClock64, kGlobalTimer, kGlobalTimerHigh };

@@ -225,5 +225,81 @@ TEST_F(MatrixMoveTest, TransposesInRegistersAndStoresBack) {
   }
 }
 
+// Shared memory has 512 bytes of an odd sequence; each lane names row t of 16 bytes.
+class ByteMatrixTest : public testing::Test {
+ protected:
+  static uint32_t byte_at(int i) { return static_cast<uint32_t>(i * 37 + i / 7) & 0xff; }
+  // Bits from..from + count of row `row`.
+  static uint32_t bits_at(int row, int from, int count) {
+    uint32_t value = 0;
+    for (int i = 0; i < count; ++i)
+      value |= (byte_at(16 * row + (from + i) / 8) >> ((from + i) % 8) & 1) << i;
+    return value;
+  }
+  // Runs `code`; then each lane's %r0 to %r3, or its row of shared memory.
+  std::vector<uint32_t> run(const std::string& code) {
+    TestDevice device;
+    const auto program = device.load(
+        ".version 8.7\n.target sm_120a\n.address_size 64\n.shared .align 16 .b8 s[512];\n"
+        ".visible .entry k(.param .u64 in, .param .u64 out) { .reg .b64 %p, %q; .reg .b32 %t, %a, "
+        "%r<4>;\nld.param.u64 %p, [in]; ld.param.u64 %q, [out]; mov.u32 %t, %tid.x; mad.wide.u32 "
+        "%p, %t, 16, %p; mad.wide.u32 %q, %t, 16, %q; mov.u32 %a, s; mad.lo.u32 %a, %t, 16, %a;\n"
+        "ld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%p]; st.shared.v4.u32 [%a], {%r0, %r1, %r2, "
+        "%r3}; bar.sync 0;\n" +
+        code + "\nst.global.v4.u32 [%q], {%r0, %r1, %r2, %r3}; ret; }");
+    std::vector<uint8_t> bytes(512);
+    for (int i = 0; i < 512; ++i) bytes[static_cast<size_t>(i)] = static_cast<uint8_t>(byte_at(i));
+    auto in = device.upload(bytes);
+    auto out = device.array<uint32_t>(128);
+    device.launch(*program, "k", {1}, {32}, Params(in.data(), out.data()));
+    return {out.begin(), out.end()};
+  }
+};
+
+TEST_F(ByteMatrixTest, LoadsTransposedOfAnyWidth) {
+  for (const auto& [format, bits] :
+       {std::pair{"b8", 8}, {"b8x16.b6x16_p32", 6}, {"b8x16.b4x16_p64", 4}}) {
+    const auto d = run("ldmatrix.sync.aligned.m16n16.x2.trans.shared." + std::string(format) +
+                       " {%r0, %r1, %r2, %r3}, [%a];");
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int i = 0; i < 16; ++i) {  // bytes of the four registers
+        const int matrix = i / 8, column = lane / 4 + 8 * (i / 4 % 2), row = lane % 4 * 4 + i % 4;
+        EXPECT_EQ(d[4 * lane + i / 4] >> (8 * (i % 4)) & 0xff,
+                  bits_at(16 * matrix + row, bits * column, bits))
+            << format << " " << lane << " " << i;
+      }
+    }
+  }
+}
+
+TEST_F(ByteMatrixTest, TakesNarrowElementsApart) {
+  for (const auto& [format, bits] : {std::pair{"b6x16_p32", 6}, {"b4x16_p64", 4}}) {
+    const auto d = run("ldmatrix.sync.aligned.m8n16.x4.shared.b8x16." + std::string(format) +
+                       " {%r0, %r1, %r2, %r3}, [%a];");
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int i = 0; i < 16; ++i) {
+        EXPECT_EQ(d[4 * lane + i / 4] >> (8 * (i % 4)) & 0xff,
+                  bits_at(8 * (i / 4) + lane / 4, bits * (lane % 4 * 4 + i % 4), bits))
+            << format << " " << lane << " " << i;
+      }
+    }
+  }
+}
+
+TEST_F(ByteMatrixTest, StoresTransposed) {
+  // Registers as they were loaded: lane t has bytes 16 t and following.
+  const auto d =
+      run("stmatrix.sync.aligned.m16n8.x4.trans.shared.b8 [%a], {%r0, %r1, %r2, %r3}; "
+          "bar.sync 0; ld.shared.v4.u32 {%r0, %r1, %r2, %r3}, [%a];");
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 16; ++i) {
+      // Byte i % 4 of register i / 4 is an element of matrix i / 4.
+      const int row = lane / 4 + 8 * (i % 4 / 2), column = lane % 4 * 2 + i % 2;
+      const int to = 16 * (8 * (i / 4) + column) + row;
+      EXPECT_EQ(d[to / 4] >> (8 * (to % 4)) & 0xff, byte_at(16 * lane + i)) << lane << " " << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace farcall::softgpu

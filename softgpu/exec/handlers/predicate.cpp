@@ -3,6 +3,7 @@
 
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
+#include "softgpu/exec/memory.h"
 
 namespace farcall::softgpu {
 
@@ -40,12 +41,14 @@ void is_space(Warp& warp, const Op& op, u32 mask) {
                   switch (op.flags) {
                     case kIsShared:
                       return shared;
+                    case kIsSharedOfCluster:
+                      return is_shared_of_cluster(warp, a[i]);
                     case kIsLocal:
                       return local;
                     case kIsParam:
                       return param;
                     case kIsGlobal:
-                      return !shared && !local && !param;
+                      return !local && !param && !is_shared_of_cluster(warp, a[i]);
                     default:
                       return false;  // constants are ordinary memory here
                   }
