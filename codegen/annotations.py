@@ -1,4 +1,4 @@
-"""Reads .ann files: one line per function, saying what its signature cannot. README.md explains every word.
+"""Reads .ann files: one line per function, saying what its signature cannot. docs/internals/annotations.md explains the words.
 
     family memory                                     # output files; until the next `family`
     struct CUmemPoolProps      ignore win32SecurityAttributes

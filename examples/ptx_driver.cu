@@ -2,10 +2,13 @@
 // device at hand, as programs do that generate their kernels. Errors of the compiler come back in a
 // log buffer.
 #include <cuda.h>
+#include <cudaTypedefs.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #define CHECK_DRIVER(call)                                                                     \
@@ -123,6 +126,25 @@ int main() {
     }
     std::printf("%.1f * x + y: total %.3f, %d wrong\n", a, total, wrong);
     good = good && wrong == 0;
+  }
+
+  // The stream marks its end in memory. This is the form of the call that programs from before CUDA
+  // 12 have; NVIDIA's driver refuses it unless it was loaded with NVreg_EnableStreamMemOPs=1.
+  void* entry = nullptr;
+  CHECK_DRIVER(cuGetProcAddress("cuStreamWriteValue32", &entry, 8000,
+                                CU_GET_PROC_ADDRESS_LEGACY_STREAM, nullptr));
+  const auto write_value = reinterpret_cast<PFN_cuStreamWriteValue32_v8000>(entry);
+  const CUresult written = write_value(stream, device_y, 0x600d, 0);
+  if (written == CUDA_ERROR_NOT_SUPPORTED) {
+    std::printf("mark: not supported\n");
+  } else {
+    CHECK_DRIVER(written);
+    CHECK_DRIVER(cuStreamSynchronize(stream));
+    uint32_t words[2] = {};
+    CHECK_DRIVER(cuMemcpyDtoH(words, device_y, sizeof(words)));
+    const bool marked = words[0] == 0x600d && std::memcmp(&words[1], &result[1], 4) == 0;
+    std::printf("mark: %s\n", marked ? "written, and nothing else" : "wrong");
+    good = good && marked && write_value(stream, device_y + 1, 0, 0) == CUDA_ERROR_INVALID_VALUE;
   }
 
   CUmodule none = load(
