@@ -28,7 +28,11 @@ class SmallMemory final : public AddressSpace {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static SmallMemory memory;
-  static const std::unique_ptr<Engine> engine = Engine::create(memory, {1, 121, {}});
+  static const std::unique_ptr<Engine> engine = [] {
+    EngineOptions options;
+    options.workers = 1;
+    return Engine::create(memory, std::move(options));
+  }();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   LoadError error{};
   const auto program = engine->load({&text, 1}, &error);
