@@ -262,12 +262,38 @@ CUresult api::cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_
 }
 
 // The addresses alone say where things are.
+namespace {
+
+// Comes after everything that the contexts have been asked to do, and before what they are asked
+// next: CUDA's promise for copies between devices that name no stream.
+CUresult copy_between(const ContextRef& one, const ContextRef& other, const CUDA_MEMCPY3D& shape) {
+  StreamRef stream;
+  if (CUresult error = find_stream(nullptr, &stream)) return error;
+  Copy copy;
+  if (CUresult error = make_copy(shape, &copy)) return error;
+  if (CUresult error = check_not_capturing(*stream)) return error;
+  Context& here = stream->context();
+  std::vector<OperationRef> after = {here.join()};
+  for (const ContextRef& context : {one, other}) {
+    if (context.get() != &here) after.push_back(context->join());
+  }
+  const OperationRef copied = here.enqueue(*stream, std::move(copy.work), after);
+  here.wait_everywhere(copied);
+  for (const ContextRef& context : {one, other}) {
+    if (context.get() != &here) context->wait_everywhere(copied);
+  }
+  return copy.within_devices ? here.failure() : here.wait_for(copied);
+}
+
+}  // namespace
+
 CUresult api::cuMemcpyPeer(CUdeviceptr target, CUcontext target_context, CUdeviceptr source,
                            CUcontext source_context, size_t bytes) {
   ContextRef one, other;
   if (CUresult error = find_context(target_context, &one)) return error;
   if (CUresult error = find_context(source_context, &other)) return error;
-  return api::cuMemcpyDtoD_v2(target, source, bytes);
+  return copy_between(
+      one, other, linear_copy(CU_MEMORYTYPE_DEVICE, target, CU_MEMORYTYPE_DEVICE, source, bytes));
 }
 CUresult api::cuMemcpyPeerAsync(CUdeviceptr target, CUcontext target_context, CUdeviceptr source,
                                 CUcontext source_context, size_t bytes, CUstream stream) {
@@ -332,7 +358,10 @@ CUDA_MEMCPY3D without_contexts(const CUDA_MEMCPY3D_PEER& peer) {
 
 CUresult api::cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER* shape) {
   if (shape == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return copy_sync(without_contexts(*shape));
+  ContextRef one, other;
+  if (CUresult error = find_context(shape->dstContext, &one)) return error;
+  if (CUresult error = find_context(shape->srcContext, &other)) return error;
+  return copy_between(one, other, without_contexts(*shape));
 }
 CUresult api::cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER* shape, CUstream stream) {
   if (shape == nullptr) return CUDA_ERROR_INVALID_VALUE;

@@ -81,6 +81,29 @@ TEST_F(DevicesTest, CopiesGoFromEveryDeviceToEveryOther) {
             CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_F(DevicesTest, ACopyBetweenDevicesComesAfterTheWorkOfBothAndBeforeWhatIsNext) {
+  ASSERT_EQ(cuCtxSetCurrent(contexts_[0]), CUDA_SUCCESS);
+  CUstream s;
+  ASSERT_EQ(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+  uint32_t* go;
+  ASSERT_EQ(cuMemHostAlloc(reinterpret_cast<void**>(&go), 4, CU_MEMHOSTALLOC_PORTABLE),
+            CUDA_SUCCESS);
+  *go = 0;
+  ASSERT_EQ(cuStreamWaitValue32(s, reinterpret_cast<CUdeviceptr>(go), 1, CU_STREAM_WAIT_VALUE_EQ),
+            CUDA_SUCCESS);
+  ASSERT_EQ(cuMemsetD32Async(cells_[0], 55, 1, s), CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSetCurrent(contexts_[1]), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemcpyPeer(cells_[1], contexts_[1], cells_[0], contexts_[0], 4), CUDA_SUCCESS);
+  EXPECT_EQ(cuStreamQuery(nullptr), CUDA_ERROR_NOT_READY);
+  ASSERT_EQ(add(0, cells_[0], 1), CUDA_SUCCESS);  // not before the copy
+  std::atomic_ref(*go).store(1);
+  ASSERT_EQ(cuCtxSynchronize(), CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSetCurrent(contexts_[1]), CUDA_SUCCESS);
+  ASSERT_EQ(cuCtxSynchronize(), CUDA_SUCCESS);
+  EXPECT_EQ(read(cells_[1]), 55u);
+  EXPECT_EQ(read(cells_[0]), 56u);
+}
+
 TEST_F(DevicesTest, PeerAccessIsOneWay) {
   ASSERT_EQ(cuCtxSetCurrent(contexts_[0]), CUDA_SUCCESS);
   EXPECT_EQ(cuCtxEnablePeerAccess(contexts_[0], 0), CUDA_ERROR_INVALID_CONTEXT);
