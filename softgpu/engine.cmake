@@ -116,7 +116,7 @@ if(BUILD_TESTING)
     SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/memory_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
-  farcall_test(softgpu_check_test SOURCES exec/check_test.cpp DEPS farcall_softgpu_engine)
+  farcall_test(softgpu_check_test SOURCES exec/check_test.cpp exec/race_test.cpp DEPS farcall_softgpu_engine)
   farcall_ptx(async_80 testdata/async.cu -arch=compute_80)
   farcall_ptx(async_90 testdata/async.cu -arch=compute_90)
   farcall_ptx(clusters_90 testdata/clusters.cu -arch=compute_90)

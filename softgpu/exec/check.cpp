@@ -107,7 +107,7 @@ bool stores_same_value(const Warp& warp, const Op& op, int lane, u64 address, u6
 void Checker::start_block(Block& block, u64 shared_bytes) const {
   if (tools_.initialized) block.shared_written.assign(shared_bytes, false);
   if (!tools_.races) return;
-  if (!block.races) block.races = std::make_unique<RaceState>();
+  if (!block.races) block.races = std::make_shared<RaceState>();
   block.races->start_block(block.threads, shared_bytes);
 }
 

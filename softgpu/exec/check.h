@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 
+#include "softgpu/exec/race.h"
 #include "softgpu/exec/state.h"
 
 namespace farcall::softgpu {

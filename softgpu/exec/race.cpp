@@ -17,6 +17,8 @@ RaceState::Thread& RaceState::current(u32 thread) {
     state.epoch = epoch_;
     state.clock = 1;
     state.known.clear();
+    state.known_version = 0;
+    state.place = kNoPlace;
   }
   return state;
 }
@@ -42,6 +44,35 @@ void RaceState::release(Clocks& into, u32 thread) {
   ++state.clock;
 }
 
+void RaceState::acquire_place(u64 offset, Place& place, u32 thread) {
+  Thread& state = current(thread);
+  if (state.place == offset && state.place_version == place.version) return;
+  const bool given = state.place == offset && state.given_version == state.known_version;
+  if (!place.clocks.empty()) {
+    learn(state.known, place.clocks);
+    ++state.known_version;
+  }
+  // What it has just learned the place has already.
+  state.given_version = given ? state.known_version : ~u32{0};
+  state.place = offset;
+  state.place_version = place.version;
+}
+
+void RaceState::release_place(u64 offset, Place& place, u32 thread) {
+  Thread& state = current(thread);
+  const bool up_to_date = state.place == offset && state.place_version == place.version;
+  if (state.place == offset && state.given_version == state.known_version) {
+    place.clocks.resize(threads_);
+    place.clocks[thread] = std::max(place.clocks[thread], state.clock);
+    ++state.clock;
+  } else {
+    release(place.clocks, thread);
+  }
+  ++place.version;
+  if (state.place == offset) state.given_version = state.known_version;
+  if (up_to_date) state.place_version = place.version;  // nothing but its own is new
+}
+
 void RaceState::arrive(u32 barrier, u32 thread) {
   if (barriers_epoch_ != epoch_) {
     for (Clocks& clocks : barriers_) clocks.clear();
@@ -51,13 +82,20 @@ void RaceState::arrive(u32 barrier, u32 thread) {
 }
 
 void RaceState::leave(u32 barrier, u32 thread) {
-  if (barriers_epoch_ == epoch_) learn(current(thread).known, barriers_[barrier]);
+  if (barriers_epoch_ != epoch_) return;
+  Thread& state = current(thread);
+  learn(state.known, barriers_[barrier]);
+  ++state.known_version;
 }
 
 void RaceState::meet(const u32* threads, u32 count) {
   Clocks together;
   for (u32 i = 0; i < count; ++i) release(together, threads[i]);
-  for (u32 i = 0; i < count; ++i) learn(current(threads[i]).known, together);
+  for (u32 i = 0; i < count; ++i) {
+    Thread& state = current(threads[i]);
+    learn(state.known, together);
+    ++state.known_version;
+  }
 }
 
 RaceState::Conflict RaceState::access(u32 thread, u32 op, u64 offset, u64 bytes, Access access) {
@@ -79,9 +117,9 @@ RaceState::Conflict RaceState::access(u32 thread, u32 op, u64 offset, u64 bytes,
       places_.clear();
       places_epoch_ = epoch_;
     }
-    Clocks& place = places_[offset];
-    if (reads) learn(current(thread).known, place);
-    if (writes) release(place, thread);
+    Place& place = places_[offset];
+    if (reads) acquire_place(offset, place, thread);
+    if (writes) release_place(offset, place, thread);
   }
   const Mark mine{epoch_, clock, op, static_cast<u16>(thread), atomic};
   for (u64 i = offset; i < offset + bytes && i < cells_.size(); ++i) {

@@ -55,19 +55,32 @@ class RaceState {
     u32 epoch = 0;  // that what follows is of
     u32 clock = 1;
     Clocks known;
+    u32 known_version = 0;  // counts its changes
+    // The place it has learned from last, when that was so old, and what it knew when it has last
+    // given all that to the place. Threads that spin come to one place again and again.
+    u64 place = kNoPlace;
+    u32 place_version = 0, given_version = 0;
+  };
+  static constexpr u64 kNoPlace = ~u64{0};
+  // What atomic accesses to a place hand on.
+  struct Place {
+    Clocks clocks;
+    u32 version = 0;
   };
 
   Thread& current(u32 thread);
   bool ordered(const Mark& mark, u32 thread);
   void learn(Clocks& into, const Clocks& from) const;
   void release(Clocks& into, u32 thread);
+  void acquire_place(u64 offset, Place& place, u32 thread);
+  void release_place(u64 offset, Place& place, u32 thread);
 
   u32 epoch_ = 1, threads_ = 0;
   std::vector<Cell> cells_;
   std::vector<Thread> states_;
   Clocks barriers_[16];
   u32 barriers_epoch_ = 0, places_epoch_ = 0;
-  std::unordered_map<u64, Clocks> places_;  // by offset: what atomic accesses there hand on
+  std::unordered_map<u64, Place> places_;  // by offset
 };
 
 }  // namespace farcall::softgpu

@@ -14,7 +14,6 @@
 #include "softgpu/exec/engine.h"
 #include "softgpu/exec/image_cache.h"
 #include "softgpu/exec/op.h"
-#include "softgpu/exec/race.h"
 #include "softgpu/exec/types.h"
 
 namespace farcall::softgpu {
@@ -22,6 +21,7 @@ namespace farcall::softgpu {
 struct Block;
 struct GridRun;
 class Checker;
+class RaceState;
 class DeviceHeap;
 
 // Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
@@ -94,7 +94,7 @@ struct Block {
   Buffer shared, values;
   u64 params;  // address of the launch's parameters
   // For checkers; empty while they are off.
-  std::unique_ptr<RaceState> races;
+  std::shared_ptr<RaceState> races;
   std::vector<bool> shared_written;  // each byte of shared memory
   std::string text,
       string_argument;  // of device-side printf, here because a fault skips destructors
@@ -115,7 +115,7 @@ struct GridRun {
   u64 grid_id;
   unsigned worker_count;
   u32 warp_turns_max;  // 0: no limit
-  u32 stack_bytes;  // local memory of a thread
+  u32 stack_bytes;     // local memory of a thread
 
   // When to end before the end; see Launch.
   const std::atomic<bool>* stop = nullptr;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "softgpu/exec/fault.h"
+#include "softgpu/exec/race.h"
 
 namespace farcall::softgpu {
 namespace {

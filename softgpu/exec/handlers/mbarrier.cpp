@@ -99,7 +99,7 @@ void mbarrier_complete(Warp& warp, const Op& op, u32 mask) {
 
 void mbarrier_test(Warp& warp, const Op& op, u32 mask) {
   u32 done = 0;
-  for_each_object(warp, op, mask, [&](int lane, u8* host) {
+  for_each_object<Access::kStrongRead>(warp, op, mask, [&](int lane, u8* host) {
     const Mbarrier barrier = Mbarrier::load(host);
     const u64 value = op.count != 0 ? lanes<u32>(warp, op.b)[lane] : lanes<u64>(warp, op.b)[lane];
     bool over;
