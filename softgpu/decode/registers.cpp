@@ -89,7 +89,9 @@ class Analysis {
     std::vector<bool> starts(count + 1);
     starts[0] = true;
     auto targets = [&](const ptx::Instruction& instruction, auto f) {
-      if (instruction.name[0] == "bra") f(static_cast<uint32_t>(instruction.operands[0].target));
+      // Jumps with wrong operands are refused later, when they are decoded.
+      if (instruction.name[0] == "bra" && !instruction.operands.empty())
+        f(static_cast<uint32_t>(instruction.operands[0].target));
       if (instruction.name[0] == "brx" && instruction.operands.size() == 2 &&
           instruction.operands[1].target >= 0) {
         for (int32_t t :

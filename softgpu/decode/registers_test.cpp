@@ -88,5 +88,10 @@ TEST_F(RegistersTest, OperandsOfStoresBarriersAndBranchesAreUses) {
   EXPECT_FALSE(share(0, 2));
 }
 
+TEST_F(RegistersTest, AJumpWithoutATargetIsLeftToTheDecoder) {
+  plan("mov.u32 %r0, 1; mov.u32 %r1, %r0; mov.u32 %r2, %r1; bra;");
+  EXPECT_TRUE(share(0, 2));
+}
+
 }  // namespace
 }  // namespace farcall::softgpu
