@@ -91,16 +91,18 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
         capture_copy(session, destination, source, bytes, /*to_device=*/false, stream, &captured);
     if (failed != CUDA_SUCCESS || captured) return failed;
   }
-  if (const int failed = program().host_functions.make_room(session, async ? bytes : 0))
-    return failed;
+  // CUDA, too, returns from an asynchronous copy to pageable memory only when the bytes are there.
+  const bool posted = async && pinned(destination);
+  if (posted) {
+    if (const int failed = program().host_functions.make_room(session, bytes)) return failed;
+  }
   Call call(session, Opcode::k_farcallMemcpyDtoH);
   auto args = call.args<schema::FarcallMemcpyDtoH>();
   args.setSource(source);
   args.setBytes(bytes);
   args.setStream(stream);
   const rpc::DataSink sink{static_cast<std::byte*>(destination), bytes};
-  // CUDA, too, returns from an asynchronous copy to pageable memory only when the bytes are there.
-  if (async && pinned(destination)) {
+  if (posted) {
     note_copy_to_host();
     return call.post(sink);
   }
@@ -252,7 +254,7 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
         call.payload(packed);
         // A stream that captures refuses it, which must be known at the call.
         const bool wait = program().graphs.capturing();
-        if (const int failed = wait ? call.wait().result() : call.post()) {
+        if (const int failed = wait ? call.wait().result() : call.post_blocking()) {
           return wait ? rows_result(failed) : failed;
         }
         continue;

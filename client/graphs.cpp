@@ -316,7 +316,8 @@ int post_inputs(Session& session, HandleId exec, const ExecCopies& copies) {
       args.setCopy(copy.id);
       args.setOffset(offset);
       call.payload(all.subspan(offset, std::min(rpc::kPayloadBytesMax, all.size() - offset)));
-      if (const int failed = call.post()) return failed;
+      // The buffer may still be read by the last launch.
+      if (const int failed = call.post_blocking()) return failed;
     }
   }
   return CUDA_SUCCESS;

@@ -51,8 +51,7 @@ int deallocate(Session& session, uint64_t address) {
   if (!program().allocations.remove(address, MemoryKind::kDevice)) return CUDA_ERROR_INVALID_VALUE;
   Call call(session, rpc::Opcode::k_farcallMemFree);
   call.args<schema::FarcallMemFree>().setAddress(address);
-  // The driver waits for the work before it, and that may wait for us.
-  return program().host_functions.pending() ? call.wait().result() : call.post();
+  return call.post_blocking();
 }
 
 }  // namespace farcall::client

@@ -316,7 +316,7 @@ int Module::unload(Session& session, Module* module) {
       auto functions = args.initFunctions(unsigned(module->kernels_.size()));
       unsigned next = 0;
       for (const auto& [name, kernel] : module->kernels_) functions.set(next++, kernel->id);
-      result = call.post();
+      result = call.post_blocking();
     }
     for (const auto& [name, kernel] : module->kernels_) {
       kernel_table(rpc::handle_type(kernel->id)).set(kernel->id, nullptr);

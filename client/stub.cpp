@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "client/entry.h"
+#include "client/program.h"
 #include "client/stats.h"
 #include "rpc/schema/driver_stream.capnp.h"
 
@@ -122,6 +123,10 @@ HandleId& per_thread_stream(ThreadState& thread) {
 }
 
 }  // namespace
+
+int Call::post_blocking() {
+  return program().host_functions.pending() ? wait().result() : post();
+}
 
 HandleId stream_id(Session& session, const void* stream, bool per_thread_default) {
   const auto id = id_of(stream);

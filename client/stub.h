@@ -114,6 +114,9 @@ class Call : public rpc::CallWriter {
 
   int post() { return checked(CallWriter::post()); }
   int post(rpc::DataSink sink) { return checked(CallWriter::post(sink)); }
+  // Of a call for which the driver may wait for the GPU: nobody waits, unless a function of the
+  // program is under way, for which the GPU may wait in turn (client/host_functions.h).
+  FARCALL_API int post_blocking();
   rpc::Reply wait() { return noted(CallWriter::wait()); }
   rpc::Reply wait(rpc::DataSink sink) { return noted(CallWriter::wait(sink)); }
 

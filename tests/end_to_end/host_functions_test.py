@@ -31,6 +31,9 @@ class HostFunctionsTest(EndToEndTest):
     def test_a_replayed_graph_calls_every_time(self):
         self.check("graph")
 
+    def test_new_input_for_a_graph_that_is_in_its_function(self):
+        self.check("graph_input")
+
     def test_cuda_calls_inside_are_not_permitted(self):
         self.check("forbidden")
 

@@ -70,7 +70,8 @@ void flag() {
   static std::atomic<int> called{0};
   const cudaStream_t stream = make_stream();
   for (int i = 1; i <= 3; ++i) {
-    REQUIRE(cudaLaunchHostFunc(stream, [](void*) { called.fetch_add(1); }, nullptr));
+    REQUIRE(cudaLaunchHostFunc(
+        stream, [](void*) { called.fetch_add(1); }, nullptr));
     const auto end = std::chrono::steady_clock::now() + 20s;
     while (called.load() < i && std::chrono::steady_clock::now() < end) {
       std::this_thread::sleep_for(1ms);
@@ -91,15 +92,14 @@ void streams() {
       numbers[s][i] = i;
       if (s == 0) {
         REQUIRE(cudaLaunchHostFunc(
-            all[s],
-            [](void* n) { records[0].text += std::to_string(*static_cast<int*>(n)) + ' '; },
+            all[s], [](void* n) { records[0].text += std::to_string(*static_cast<int*>(n)) + ' '; },
             &numbers[s][i]));
       } else {
         REQUIRE(cudaStreamAddCallback(
             all[s],
             [](cudaStream_t, cudaError_t status, void* n) {
-              records[1].text += std::to_string(*static_cast<int*>(n)) +
-                                 (status == cudaSuccess ? " " : "! ");
+              records[1].text +=
+                  std::to_string(*static_cast<int*>(n)) + (status == cudaSuccess ? " " : "! ");
             },
             &numbers[s][i], 0));
       }
@@ -141,7 +141,8 @@ void graph() {
   REQUIRE(cudaMemcpyAsync(buffer.host, buffer.device, sizeof(unsigned), cudaMemcpyDeviceToHost,
                           stream));
   static std::atomic<int> calls{0};
-  REQUIRE(cudaLaunchHostFunc(stream, [](void*) { calls.fetch_add(1); }, nullptr));
+  REQUIRE(cudaLaunchHostFunc(
+      stream, [](void*) { calls.fetch_add(1); }, nullptr));
   cudaGraph_t captured;
   REQUIRE(cudaStreamEndCapture(stream, &captured));
   cudaGraphExec_t exec;
@@ -152,6 +153,35 @@ void graph() {
     REQUIRE(cudaStreamSynchronize(stream));
     std::printf("calls %d, value %u\n", calls.load(), buffer.host[0]);
   }
+  REQUIRE(cudaGraphExecDestroy(exec));
+  REQUIRE(cudaGraphDestroy(captured));
+}
+
+// New input for a graph that is still in its function: the input waits, the function is let go.
+void graph_input() {
+  Buffer buffer;
+  const cudaStream_t stream = make_stream();
+  const size_t bytes = kCount * sizeof(unsigned);
+  unsigned* result;
+  REQUIRE(cudaMallocHost(&result, sizeof *result));
+  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  REQUIRE(cudaMemcpyAsync(buffer.device, buffer.host, bytes, cudaMemcpyHostToDevice, stream));
+  add_one<<<1, 1, 0, stream>>>(buffer.device);
+  REQUIRE(cudaMemcpyAsync(result, buffer.device, sizeof *result, cudaMemcpyDeviceToHost, stream));
+  REQUIRE(cudaLaunchHostFunc(
+      stream, [](void*) { std::this_thread::sleep_for(20ms); }, nullptr));
+  cudaGraph_t captured;
+  REQUIRE(cudaStreamEndCapture(stream, &captured));
+  cudaGraphExec_t exec;
+  REQUIRE(cudaGraphInstantiate(&exec, captured, 0));
+  for (unsigned i = 0; i < 5; ++i) {
+    // The copy reads when its turn comes, so what is written here may be what an earlier launch
+    // sees; the last one's is certain.
+    buffer.host[0] = i * 10;
+    REQUIRE(cudaGraphLaunch(exec, stream));
+  }
+  REQUIRE(cudaStreamSynchronize(stream));
+  std::printf("%u\n", *result);
   REQUIRE(cudaGraphExecDestroy(exec));
   REQUIRE(cudaGraphDestroy(captured));
 }
@@ -181,7 +211,8 @@ void pile_up() {
   std::memset(host, 1, kBytes);
   const cudaStream_t stream = make_stream();
   for (int i = 0; i < 8; ++i) {
-    REQUIRE(cudaLaunchHostFunc(stream, [](void*) { std::this_thread::sleep_for(50ms); }, nullptr));
+    REQUIRE(cudaLaunchHostFunc(
+        stream, [](void*) { std::this_thread::sleep_for(50ms); }, nullptr));
     REQUIRE(cudaMemcpyAsync(device, host, kBytes, cudaMemcpyHostToDevice, stream));
     REQUIRE(cudaMemcpyAsync(host, device, kBytes, cudaMemcpyDeviceToHost, stream));
   }
@@ -215,8 +246,8 @@ void after_a_fault() {
   fault<<<1, 1, 0, stream>>>(memory);
   const cudaError_t added = cudaStreamAddCallback(
       stream, [](cudaStream_t, cudaError_t status, void*) { told = int(status); }, nullptr, 0);
-  const cudaError_t launched =
-      cudaLaunchHostFunc(stream, [](void*) { functions.fetch_add(1); }, nullptr);
+  const cudaError_t launched = cudaLaunchHostFunc(
+      stream, [](void*) { functions.fetch_add(1); }, nullptr);
   (void)added;  // the fault may be known by now, or not
   (void)launched;
   report("synchronize", cudaStreamSynchronize(stream));
@@ -230,10 +261,15 @@ int main(int argc, char** argv) {
   const struct {
     std::string_view name;
     void (*run)();
-  } scenarios[] = {{"order", order},         {"flag", flag},
-                   {"streams", streams},     {"holds", holds},
-                   {"graph", graph},         {"forbidden", forbidden},
-                   {"pile_up", pile_up},     {"free_behind", free_behind},
+  } scenarios[] = {{"order", order},
+                   {"flag", flag},
+                   {"streams", streams},
+                   {"holds", holds},
+                   {"graph", graph},
+                   {"graph_input", graph_input},
+                   {"forbidden", forbidden},
+                   {"pile_up", pile_up},
+                   {"free_behind", free_behind},
                    {"after_a_fault", after_a_fault}};
   for (const auto& s : scenarios) {
     if (s.name == scenario) {
