@@ -53,21 +53,21 @@ void write_place(schema::GraphNode::Builder to, const NodePlace& at, HandleId no
   }
 }
 
-// Sends the call that `write(GraphNode::Builder, Call&)` fills in, with the id of the node.
+// Sends the call that write(Call&, id of the node) fills in.
 template <class Write>
-int put_node(Session& session, const NodePlace& at, Opcode op, Write&& write) {
-  if (const int bad = check_place(session, at)) return bad;
+rpc::Reply put_node(Session& session, const NodePlace& at, Opcode op, Write&& write) {
+  if (const int bad = check_place(session, at)) return rpc::Reply(bad);
   if (at.added == nullptr) {
     Call call(session, op);
     write(call, id_of(at.node));
-    return call.wait().result();
+    return call.wait();
   }
   Minted minted(session, HandleType::kGraphNode);
   Call call(session, op);
   write(call, minted.id());
-  const rpc::Reply reply = call.wait();
+  rpc::Reply reply = call.wait();
   if (reply.own_result() == CUDA_SUCCESS) *at.added = handle_from<CUgraphNode>(minted.keep());
-  return reply.result();
+  return reply;
 }
 
 // What get_kernel_node() hands out.
@@ -93,20 +93,23 @@ int put_kernel_node(Session& session, const NodePlace& at, const Kernel& kernel,
   if (const int bad = check_launch(session, kernel, config)) return bad;
   KernelParams taken;
   if (const int bad = taken.take(kernel, params, extra)) return bad;
-  return put_node(session, at, Opcode::k_farcallGraphKernelNode, [&](Call& call, HandleId node) {
-    auto args = call.args<schema::FarcallGraphKernelNode>();
-    write_place(args.initAt(), at, node);
-    auto to = args.initKernel();
-    to.setFunction(kernel.id);
-    to.setGridX(config.grid[0]);
-    to.setGridY(config.grid[1]);
-    to.setGridZ(config.grid[2]);
-    to.setBlockX(config.block[0]);
-    to.setBlockY(config.block[1]);
-    to.setBlockZ(config.block[2]);
-    to.setSharedBytes(config.shared_bytes);
-    if (taken.bytes() > 0) taken.write(to.initParams(unsigned(taken.bytes())).begin());
-  });
+  return put_node(session, at, Opcode::k_farcallGraphKernelNode,
+                  [&](Call& call, HandleId node) {
+                    auto args = call.args<schema::FarcallGraphKernelNode>();
+                    write_place(args.initAt(), at, node);
+                    auto to = args.initKernel();
+                    to.setFunction(kernel.id);
+                    to.setGridX(config.grid[0]);
+                    to.setGridY(config.grid[1]);
+                    to.setGridZ(config.grid[2]);
+                    to.setBlockX(config.block[0]);
+                    to.setBlockY(config.block[1]);
+                    to.setBlockZ(config.block[2]);
+                    to.setSharedBytes(config.shared_bytes);
+                    if (taken.bytes() > 0)
+                      taken.write(to.initParams(unsigned(taken.bytes())).begin());
+                  })
+      .result();
 }
 
 int get_kernel_node(Session& session, CUgraphNode node, KernelNode* out) {
@@ -157,16 +160,14 @@ int put_host_node(Session& session, const NodePlace& at, const HostFunction& fun
   if (function.function == nullptr) return CUDA_ERROR_INVALID_VALUE;
   HostFunctions& functions = program().host_functions;
   const uint64_t id = functions.add(session, function);
-  bool sent = false;
-  const int result =
+  const rpc::Reply reply =
       put_node(session, at, Opcode::k_farcallGraphHostNode, [&](Call& call, HandleId node) {
         auto args = call.args<schema::FarcallGraphHostNode>();
         write_place(args.initAt(), at, node);
         args.setFunction(id);
-        sent = true;
       });
-  if (!sent) functions.remove(id);
-  return result;
+  if (reply.own_result() != CUDA_SUCCESS) functions.remove(id);
+  return reply.result();
 }
 
 int get_host_node(Session& session, CUgraphNode node, HostFunction* out) {

@@ -16,6 +16,17 @@ namespace farcall::client {
 
 // A new node after `dependencies`, or an existing one: in its graph, or in `exec` alone.
 struct NodePlace {
+  static NodePlace in_graph(CUgraphNode* added, CUgraph graph, const CUgraphNode* dependencies,
+                            size_t count) {
+    return {added, graph, dependencies, count};
+  }
+  static NodePlace existing(CUgraphNode node, CUgraphExec exec = nullptr) {
+    NodePlace at;
+    at.node = node;
+    at.exec = exec;
+    return at;
+  }
+
   CUgraphNode* added = nullptr;  // null: `node` exists
   CUgraph graph = nullptr;
   const CUgraphNode* dependencies = nullptr;

@@ -1,5 +1,7 @@
 #include "client/host_functions.h"
 
+#include <thread>
+
 #include "base/log.h"
 #include "client/program.h"
 #include "client/stub.h"
@@ -19,14 +21,13 @@ constexpr uint64_t kPiledUpBytesMax = uint64_t{64} << 20;
 
 uint64_t HostFunctions::add(Session& session, const HostFunction& function) {
   const std::lock_guard lock(mutex_);
-  const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  if (!started_) {  // never joined: functions may be called while the process exits
+    std::thread([this, &session] { call_them(session); }).detach();
+    started_ = true;
+  }
+  const uint64_t id = next_id_++;
   functions_[id] = function;
   pending_.store(functions_.size(), std::memory_order_relaxed);
-  if (!thread_) {
-    // Leaked like everything here: functions may be called while the process exits.
-    thread_ = std::make_unique<std::thread>([this, &session] { call_them(session); });
-    thread_->detach();
-  }
   wakes_.notify_one();
   return id;
 }

@@ -18,9 +18,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <memory>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 
 #include "client/api.h"
@@ -54,11 +52,11 @@ class FARCALL_API HostFunctions {
 
   std::atomic<size_t> pending_ = 0;     // in functions_
   std::atomic<uint64_t> piled_up_ = 0;  // bytes posted since the last wait
-  std::atomic<uint64_t> next_id_ = 1;
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;                    // guards what follows
+  uint64_t next_id_ = 1;
   std::condition_variable wakes_;
   std::unordered_map<uint64_t, HostFunction> functions_;
-  std::unique_ptr<std::thread> thread_;
+  bool started_ = false;  // the thread
 };
 
 // `stream` is a wire id. Results are CUresults.

@@ -354,7 +354,7 @@ int Module::kernel(Session& session, std::string_view name, Kernel** out) {
     session.release(id);
     return result;
   }
-  auto kernel = std::make_unique<Kernel>(Kernel{id, layout, this});
+  auto kernel = std::unique_ptr<Kernel>(new Kernel{id, layout, this});
   kernel_table(rpc::handle_type(id)).set(id, kernel.get());
   *out = kernel.get();
   kernels_[key] = std::move(kernel);

@@ -32,6 +32,8 @@ struct Kernel {
   rpc::HandleId id = 0;
   const image::Kernel* layout = nullptr;  // owned by the module
   Module* module = nullptr;
+  // What the runtime API calls it: the host function registered for it, or null.
+  std::atomic<const void*> symbol = nullptr;
 };
 
 struct JitOptions {

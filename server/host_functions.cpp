@@ -1,7 +1,5 @@
 #include "server/host_functions.h"
 
-#include <algorithm>
-
 namespace farcall::server {
 
 HostFunctions::HostFunctions(const DriverTable& driver, rpc::AnswerWriter& answers,
@@ -25,39 +23,42 @@ CUresult HostFunctions::launch(uint64_t id, CUstream stream, bool with_status) {
   }
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
   if (const CUresult bad = driver_.cuStreamIsCapturing(stream, &capture)) return bad;
-  auto owned = std::make_unique<Function>(
-      Function{this, id, nullptr, capture == CU_STREAM_CAPTURE_STATUS_NONE});
-  Function* const function = owned.get();
-  (void)driver_.cuCtxGetCurrent(&function->context);
-  keep(std::move(owned));
+  Function* const function = keep(id, capture == CU_STREAM_CAPTURE_STATUS_NONE);
   const CUresult result = with_status
                               ? driver_.cuStreamAddCallback(stream, run_with_status, function, 0)
                               : driver_.cuLaunchHostFunc(stream, run, function);
-  if (result != CUDA_SUCCESS) {
-    const std::lock_guard lock(mutex_);
-    std::erase_if(functions_, [&](const auto& f) { return f.get() == function; });
-  }
+  if (result != CUDA_SUCCESS) forget(function);
   return result;
 }
 
 CUDA_HOST_NODE_PARAMS HostFunctions::node(uint64_t id) {
-  auto owned = std::make_unique<Function>(Function{this, id, nullptr, false});
   CUDA_HOST_NODE_PARAMS params = {};
   params.fn = run;
-  params.userData = owned.get();
-  if (driver_.cuCtxGetCurrent != nullptr) (void)driver_.cuCtxGetCurrent(&owned->context);
-  keep(std::move(owned));
+  params.userData = keep(id, /*last=*/false);
   return params;
+}
+
+void HostFunctions::forget(const CUDA_HOST_NODE_PARAMS& params) {
+  forget(static_cast<const Function*>(params.userData));
 }
 
 uint64_t HostFunctions::id_of(const CUDA_HOST_NODE_PARAMS& params) {
   return params.fn == run ? static_cast<const Function*>(params.userData)->id : 0;
 }
 
-void HostFunctions::keep(std::unique_ptr<Function> function) {
+HostFunctions::Function* HostFunctions::keep(uint64_t id, bool last) {
+  auto owned = std::make_unique<Function>(Function{this, id, nullptr, last});
+  Function* const function = owned.get();
+  (void)driver_.cuCtxGetCurrent(&function->context);
   const std::lock_guard lock(mutex_);
-  functions_.push_back(std::move(function));
+  functions_[function] = std::move(owned);
   if (!sender_.joinable()) sender_ = std::thread([this] { send(); });
+  return function;
+}
+
+void HostFunctions::forget(const Function* function) {
+  const std::lock_guard lock(mutex_);
+  functions_.erase(function);
 }
 
 void CUDA_CB HostFunctions::run(void* function) {
@@ -78,7 +79,7 @@ void HostFunctions::hold_stream(Function* function, int result) {
   due_.push_back({*function, occasion, result});
   sender_wakes_.notify_one();
   streams_wake_.wait(lock, [&] { return stop_ || !under_way_.contains(occasion); });
-  if (function->last) std::erase_if(functions_, [&](const auto& f) { return f.get() == function; });
+  if (function->last) functions_.erase(function);
 }
 
 void HostFunctions::send() {

@@ -32,8 +32,10 @@ class HostFunctions {
 
   // Enqueues one in the current context. A capture keeps it, to be called any number of times.
   CUresult launch(uint64_t id, CUstream stream, bool with_status);
-  // For a node of a graph, which may call it any number of times: what to give the driver.
+  // For a node of a graph, which may call it any number of times: what to give the driver, and to
+  // forget() if the driver refuses.
   CUDA_HOST_NODE_PARAMS node(uint64_t id);
+  void forget(const CUDA_HOST_NODE_PARAMS& params);
   // The reverse; 0: not one of ours.
   static uint64_t id_of(const CUDA_HOST_NODE_PARAMS& params);
   void returned(uint32_t occasion);
@@ -53,7 +55,8 @@ class HostFunctions {
   };
   static void CUDA_CB run(void* function);
   static void CUDA_CB run_with_status(CUstream stream, CUresult status, void* function);
-  void keep(std::unique_ptr<Function> function);
+  Function* keep(uint64_t id, bool last);
+  void forget(const Function* function);
   void hold_stream(Function* function, int result);
   void send();
 
@@ -67,8 +70,8 @@ class HostFunctions {
   uint32_t next_occasion_ = 0;
   std::deque<Due> due_;
   std::unordered_set<uint32_t> under_way_;
-  std::vector<std::unique_ptr<Function>>
-      functions_;       // until they have run; those of graphs for good
+  // Until they have run; those of graphs for good.
+  std::unordered_map<const Function*, std::unique_ptr<Function>> functions_;
   std::thread sender_;  // made with the first
 };
 

@@ -62,28 +62,9 @@ int get_kernel(Session& session, CUgraphNode node, Params* out, const Kernel** k
   return CUDA_SUCCESS;
 }
 
-NodePlace in_graph(CUgraphNode* added, CUgraph graph, const CUgraphNode* dependencies,
-                   size_t count) {
-  NodePlace at;
-  at.added = added;
-  at.graph = graph;
-  at.dependencies = dependencies;
-  at.dependency_count = count;
-  return at;
-}
-NodePlace existing(CUgraphNode node, CUgraphExec exec = nullptr) {
-  NodePlace at;
-  at.node = node;
-  at.exec = exec;
-  return at;
-}
-
 int put_host(Session& session, const NodePlace& at, const CUDA_HOST_NODE_PARAMS* params) {
   if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  HostFunction function;
-  function.function = params->fn;
-  function.data = params->userData;
-  return put_host_node(session, at, function);
+  return put_host_node(session, at, {.function = params->fn, .data = params->userData});
 }
 
 }  // namespace
@@ -94,38 +75,38 @@ int cuGraphAddKernelNode_v2(Session& session, CUgraphNode* phGraphNode, CUgraph 
                             const CUgraphNode* dependencies, size_t numDependencies,
                             const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
   if (phGraphNode == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_kernel(session, in_graph(phGraphNode, hGraph, dependencies, numDependencies),
-                    nodeParams);
+  return put_kernel(
+      session, NodePlace::in_graph(phGraphNode, hGraph, dependencies, numDependencies), nodeParams);
 }
 
 int cuGraphAddKernelNode(Session& session, CUgraphNode* phGraphNode, CUgraph hGraph,
                          const CUgraphNode* dependencies, size_t numDependencies,
                          const CUDA_KERNEL_NODE_PARAMS_v1* nodeParams) {
   if (phGraphNode == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_kernel(session, in_graph(phGraphNode, hGraph, dependencies, numDependencies),
-                    nodeParams);
+  return put_kernel(
+      session, NodePlace::in_graph(phGraphNode, hGraph, dependencies, numDependencies), nodeParams);
 }
 
 int cuGraphKernelNodeSetParams_v2(Session& session, CUgraphNode hNode,
                                   const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
-  return put_kernel(session, existing(hNode), nodeParams);
+  return put_kernel(session, NodePlace::existing(hNode), nodeParams);
 }
 
 int cuGraphKernelNodeSetParams(Session& session, CUgraphNode hNode,
                                const CUDA_KERNEL_NODE_PARAMS_v1* nodeParams) {
-  return put_kernel(session, existing(hNode), nodeParams);
+  return put_kernel(session, NodePlace::existing(hNode), nodeParams);
 }
 
 int cuGraphExecKernelNodeSetParams_v2(Session& session, CUgraphExec hGraphExec, CUgraphNode hNode,
                                       const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
   if (hGraphExec == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_kernel(session, existing(hNode, hGraphExec), nodeParams);
+  return put_kernel(session, NodePlace::existing(hNode, hGraphExec), nodeParams);
 }
 
 int cuGraphExecKernelNodeSetParams(Session& session, CUgraphExec hGraphExec, CUgraphNode hNode,
                                    const CUDA_KERNEL_NODE_PARAMS_v1* nodeParams) {
   if (hGraphExec == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_kernel(session, existing(hNode, hGraphExec), nodeParams);
+  return put_kernel(session, NodePlace::existing(hNode, hGraphExec), nodeParams);
 }
 
 // A kernel of a library comes back as such; a program that asks for a CUfunction takes it too.
@@ -154,19 +135,19 @@ int cuGraphAddHostNode(Session& session, CUgraphNode* phGraphNode, CUgraph hGrap
                        const CUgraphNode* dependencies, size_t numDependencies,
                        const CUDA_HOST_NODE_PARAMS* nodeParams) {
   if (phGraphNode == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_host(session, in_graph(phGraphNode, hGraph, dependencies, numDependencies),
+  return put_host(session, NodePlace::in_graph(phGraphNode, hGraph, dependencies, numDependencies),
                   nodeParams);
 }
 
 int cuGraphHostNodeSetParams(Session& session, CUgraphNode hNode,
                              const CUDA_HOST_NODE_PARAMS* nodeParams) {
-  return put_host(session, existing(hNode), nodeParams);
+  return put_host(session, NodePlace::existing(hNode), nodeParams);
 }
 
 int cuGraphExecHostNodeSetParams(Session& session, CUgraphExec hGraphExec, CUgraphNode hNode,
                                  const CUDA_HOST_NODE_PARAMS* nodeParams) {
   if (hGraphExec == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return put_host(session, existing(hNode, hGraphExec), nodeParams);
+  return put_host(session, NodePlace::existing(hNode, hGraphExec), nodeParams);
 }
 
 int cuGraphHostNodeGetParams(Session& session, CUgraphNode hNode,

@@ -62,20 +62,15 @@ int cuLaunchKernelEx(Session& session, const CUlaunchConfig* config, CUfunction 
 
 int cuLaunchHostFunc(Session& session, CUstream hStream, CUhostFn fn, void* userData,
                      bool per_thread_default) {
-  HostFunction function;
-  function.function = fn;
-  function.data = userData;
-  return launch_host_function(session, stream_id(session, hStream, per_thread_default), function);
+  return launch_host_function(session, stream_id(session, hStream, per_thread_default),
+                              {.function = fn, .data = userData});
 }
 
 int cuStreamAddCallback(Session& session, CUstream hStream, CUstreamCallback callback,
                         void* userData, unsigned int flags, bool per_thread_default) {
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-  HostFunction function;
-  function.callback = callback;
-  function.stream = hStream;
-  function.data = userData;
-  return launch_host_function(session, stream_id(session, hStream, per_thread_default), function);
+  return launch_host_function(session, stream_id(session, hStream, per_thread_default),
+                              {.callback = callback, .stream = hStream, .data = userData});
 }
 
 }  // namespace farcall::client::driver

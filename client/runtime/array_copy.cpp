@@ -1,6 +1,7 @@
 // Copies that may have a CUDA array at either end, which is on the device and known by its handle:
 // cudaMemcpy2DToArray and its kin, and the three-dimensional copies. The runtime counts some of
-// them in elements of the array, so its format is asked for first: one round trip, and only then.
+// them in elements of the array, so its format is asked for first: one round trip for an array, and
+// only then.
 #include <driver_types.h>
 
 #include <algorithm>
@@ -26,13 +27,13 @@ struct ArrayShape {
 };
 
 int shape_of(Session& session, HandleId array, ArrayShape* out) {
-  Call call(session, rpc::Opcode::k_cudaArrayGetInfo);
+  CachedCall call(session, rpc::Opcode::k_cudaArrayGetInfo);
   auto args = call.args<rpc::schema::CudaArrayGetInfo>();
   args.setHasDesc(true);
   args.setHasExtent(true);
   args.setArray(array);
   rpc::Reply reply = call.wait();
-  if (reply.own_result() != 0 || reply.result() != 0) return reply.result();
+  if (reply.result() != 0) return reply.result();
   const auto results = reply.results<rpc::schema::CudaArrayGetInfoResults>();
   cudaChannelFormatDesc format = {};
   cudaExtent extent = {};

@@ -26,26 +26,7 @@ int put_kernel(Session& session, const NodePlace& at, const cudaKernelNodeParams
 
 int put_host(Session& session, const NodePlace& at, const cudaHostNodeParams* params) {
   if (params == nullptr) return cudaErrorInvalidValue;
-  HostFunction function;
-  function.function = params->fn;
-  function.data = params->userData;
-  return put_host_node(session, at, function);
-}
-
-NodePlace in_graph(cudaGraphNode_t* added, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
-                   size_t count) {
-  NodePlace at;
-  at.added = added;
-  at.graph = graph;
-  at.dependencies = dependencies;
-  at.dependency_count = count;
-  return at;
-}
-NodePlace existing(cudaGraphNode_t node, cudaGraphExec_t exec = nullptr) {
-  NodePlace at;
-  at.node = node;
-  at.exec = exec;
-  return at;
+  return put_host_node(session, at, {.function = params->fn, .data = params->userData});
 }
 
 }  // namespace
@@ -54,20 +35,20 @@ int cudaGraphAddKernelNode(Session& session, cudaGraphNode_t* pGraphNode, cudaGr
                            const cudaGraphNode_t* pDependencies, size_t numDependencies,
                            const cudaKernelNodeParams* pNodeParams) {
   if (pGraphNode == nullptr) return cudaErrorInvalidValue;
-  return put_kernel(session, in_graph(pGraphNode, graph, pDependencies, numDependencies),
+  return put_kernel(session, NodePlace::in_graph(pGraphNode, graph, pDependencies, numDependencies),
                     pNodeParams);
 }
 
 int cudaGraphKernelNodeSetParams(Session& session, cudaGraphNode_t node,
                                  const cudaKernelNodeParams* pNodeParams) {
-  return put_kernel(session, existing(node), pNodeParams);
+  return put_kernel(session, NodePlace::existing(node), pNodeParams);
 }
 
 int cudaGraphExecKernelNodeSetParams(Session& session, cudaGraphExec_t hGraphExec,
                                      cudaGraphNode_t node,
                                      const cudaKernelNodeParams* pNodeParams) {
   if (hGraphExec == nullptr) return cudaErrorInvalidValue;
-  return put_kernel(session, existing(node, hGraphExec), pNodeParams);
+  return put_kernel(session, NodePlace::existing(node, hGraphExec), pNodeParams);
 }
 
 int cudaGraphKernelNodeGetParams(Session& session, cudaGraphNode_t node,
@@ -76,7 +57,9 @@ int cudaGraphKernelNodeGetParams(Session& session, cudaGraphNode_t node,
   KernelNode got;
   if (const int failed = get_kernel_node(session, node, &got)) return failed;
   *pNodeParams = {};
-  pNodeParams->func = const_cast<void*>(symbol_of(*got.kernel));
+  const void* const symbol = got.kernel->symbol.load(std::memory_order_relaxed);
+  pNodeParams->func =
+      symbol != nullptr ? const_cast<void*>(symbol) : handle_from<void*>(got.kernel->id);
   pNodeParams->gridDim = dim3(got.config.grid[0], got.config.grid[1], got.config.grid[2]);
   pNodeParams->blockDim = dim3(got.config.block[0], got.config.block[1], got.config.block[2]);
   pNodeParams->sharedMemBytes = got.config.shared_bytes;
@@ -88,19 +71,19 @@ int cudaGraphAddHostNode(Session& session, cudaGraphNode_t* pGraphNode, cudaGrap
                          const cudaGraphNode_t* pDependencies, size_t numDependencies,
                          const cudaHostNodeParams* pNodeParams) {
   if (pGraphNode == nullptr) return cudaErrorInvalidValue;
-  return put_host(session, in_graph(pGraphNode, graph, pDependencies, numDependencies),
+  return put_host(session, NodePlace::in_graph(pGraphNode, graph, pDependencies, numDependencies),
                   pNodeParams);
 }
 
 int cudaGraphHostNodeSetParams(Session& session, cudaGraphNode_t node,
                                const cudaHostNodeParams* pNodeParams) {
-  return put_host(session, existing(node), pNodeParams);
+  return put_host(session, NodePlace::existing(node), pNodeParams);
 }
 
 int cudaGraphExecHostNodeSetParams(Session& session, cudaGraphExec_t hGraphExec,
                                    cudaGraphNode_t node, const cudaHostNodeParams* pNodeParams) {
   if (hGraphExec == nullptr) return cudaErrorInvalidValue;
-  return put_host(session, existing(node, hGraphExec), pNodeParams);
+  return put_host(session, NodePlace::existing(node, hGraphExec), pNodeParams);
 }
 
 int cudaGraphHostNodeGetParams(Session& session, cudaGraphNode_t node,

@@ -85,21 +85,18 @@ int cudaLaunchKernelExC(Session& session, const cudaLaunchConfig_t* config, cons
 
 int cudaLaunchHostFunc(Session& session, cudaStream_t stream, cudaHostFn_t fn, void* userData,
                        bool per_thread_default) {
-  HostFunction function;
-  function.function = fn;
-  function.data = userData;
-  return launch_host_function(session, stream_id(session, stream, per_thread_default), function);
+  return launch_host_function(session, stream_id(session, stream, per_thread_default),
+                              {.function = fn, .data = userData});
 }
 
 int cudaStreamAddCallback(Session& session, cudaStream_t stream, cudaStreamCallback_t callback,
                           void* userData, unsigned int flags, bool per_thread_default) {
   if (flags != 0) return cudaErrorInvalidValue;
-  HostFunction function;
   // The same function type but for the name of its second parameter's type, an enum in both APIs.
-  function.callback = reinterpret_cast<CUstreamCallback>(callback);
-  function.stream = stream;
-  function.data = userData;
-  return launch_host_function(session, stream_id(session, stream, per_thread_default), function);
+  return launch_host_function(session, stream_id(session, stream, per_thread_default),
+                              {.callback = reinterpret_cast<CUstreamCallback>(callback),
+                               .stream = stream,
+                               .data = userData});
 }
 
 // --- Attributes

@@ -118,17 +118,10 @@ int kernel_of(Session& session, const void* symbol, Kernel** out) {
   *out = function->kernel.load(std::memory_order_acquire);
   if (*out == nullptr) {
     if (const int failed = find_in_module(session, *function, out)) return failed;
+    (*out)->symbol.store(symbol, std::memory_order_relaxed);
   }
   slot = {symbol, *out};
   return cudaSuccess;
-}
-
-const void* symbol_of(const Kernel& kernel) {
-  const std::shared_lock lock(registry().mutex);
-  for (const auto& [symbol, function] : registry().functions) {
-    if (function->kernel.load(std::memory_order_acquire) == &kernel) return symbol;
-  }
-  return handle_from<const void*>(kernel.id);
 }
 
 int variable_of(Session& session, const void* symbol, uint64_t* address, uint64_t* bytes) {

@@ -12,8 +12,6 @@ namespace farcall::client::runtime {
 
 // The kernel behind a host function, or behind a cudaKernel_t. A cudaError_t.
 int kernel_of(Session& session, const void* symbol, Kernel** out);
-// The reverse: its host function, or itself as a cudaKernel_t.
-const void* symbol_of(const Kernel& kernel);
 // Address and size on the server of the variable behind a host symbol. A cudaError_t.
 int variable_of(Session& session, const void* symbol, uint64_t* address, uint64_t* bytes);
 

@@ -9,6 +9,7 @@
 #include "server/call_context.h"
 #include "server/dispatch_args.h"
 #include "server/handlers.h"
+#include "server/packed_params.h"
 #include "server/worker.h"
 
 namespace farcall::server::handlers {
@@ -55,11 +56,19 @@ HandleId id_of_kernel(CallContext& call, const CUDA_KERNEL_NODE_PARAMS& params) 
   if (params.kern != nullptr) return handles.id_of(HandleType::kKernel, params.kern);
   if (const HandleId id = handles.id_of(HandleType::kFunction, params.func)) return id;
   const DriverTable& driver = call.driver();
-  if (driver.cuKernelGetFunction == nullptr) return 0;
-  for (void* const kernel : handles.objects(HandleType::kKernel)) {
+  if (driver.cuKernelGetFunction == nullptr || driver.cuKernelGetName == nullptr ||
+      driver.cuFuncGetName == nullptr) {
+    return 0;
+  }
+  const char* wanted = nullptr;
+  if (driver.cuFuncGetName(&wanted, params.func) != CUDA_SUCCESS) return 0;
+  for (void* const object : handles.objects(HandleType::kKernel)) {
+    // Names first: who asks a kernel for its function makes the driver load it.
+    const auto kernel = static_cast<CUkernel>(object);
+    const char* name = nullptr;
     CUfunction function = nullptr;
-    if (driver.cuKernelGetFunction(&function, static_cast<CUkernel>(kernel)) == CUDA_SUCCESS &&
-        function == params.func) {
+    if (driver.cuKernelGetName(&name, kernel) == CUDA_SUCCESS && std::strcmp(name, wanted) == 0 &&
+        driver.cuKernelGetFunction(&function, kernel) == CUDA_SUCCESS && function == params.func) {
       return handles.id_of(HandleType::kKernel, kernel);
     }
   }
@@ -109,6 +118,7 @@ void farcallGraphKernelNode(CallContext& call) {
     params.func = call.handle<CUfunction>(kernel.getFunction(), HandleType::kFunction);
   }
   if (params.kern == nullptr && params.func == nullptr) call.invalidate("no kernel");
+  if (kernel.getParams().size() > PackedParams::kBytesMax) call.invalidate("too many parameters");
   if (!call.valid()) return call.refuse();
   params.gridDimX = kernel.getGridX();
   params.gridDimY = kernel.getGridY();
@@ -118,17 +128,8 @@ void farcallGraphKernelNode(CallContext& call) {
   params.blockDimZ = kernel.getBlockZ();
   params.sharedMemBytes = kernel.getSharedBytes();
 
-  // The driver copies the block. CUDA's vector types want it aligned to 16, capnp aligns to 8.
-  const auto from = kernel.getParams();
-  struct alignas(16) Unit {
-    std::byte bytes[16];
-  };
-  std::vector<Unit> block((from.size() + sizeof(Unit) - 1) / sizeof(Unit));
-  if (from.size() > 0) std::memcpy(block.data(), from.begin(), from.size());
-  size_t bytes = from.size();
-  void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, block.data(), CU_LAUNCH_PARAM_BUFFER_SIZE,
-                   &bytes, CU_LAUNCH_PARAM_END};
-  if (bytes > 0) params.extra = extra;
+  PackedParams packed(kernel.getParams());
+  params.extra = packed.extra();
 
   const DriverTable& driver = call.driver();
   if (driver.cuGraphAddKernelNode_v2 == nullptr ||
@@ -195,6 +196,7 @@ void farcallGraphHostNode(CallContext& call) {
   } else {
     result = driver.cuGraphHostNodeSetParams(at.node, &params);
   }
+  if (result != CUDA_SUCCESS) call.worker().host_functions().forget(params);
   finish_added(call, at, result, added);
 }
 

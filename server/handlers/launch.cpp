@@ -9,6 +9,7 @@
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/handlers.h"
+#include "server/packed_params.h"
 #include "server/worker.h"
 
 namespace farcall::server::handlers {
@@ -18,8 +19,6 @@ namespace schema = rpc::schema;
 using rpc::HandleType;
 
 constexpr unsigned kAttributesMax = 64;
-// What a kernel can have, and room for the driver to refuse a little more by itself.
-constexpr size_t kParamBytesMax = 64 * 1024;
 
 using Attributes = capnp::List<schema::LaunchAttribute>::Reader;
 
@@ -44,27 +43,15 @@ void farcallLaunchKernel(CallContext& call) {
   const auto stream = call.handle<CUstream>(args.getStream(), HandleType::kStream);
   const auto params = args.getParams();
   if (function == nullptr) call.invalidate("no kernel");
-  if (params.size() > kParamBytesMax) call.invalidate("too many parameters");
+  if (params.size() > PackedParams::kBytesMax) call.invalidate("too many parameters");
   std::vector<CUlaunchAttribute> attributes;
   if (args.hasAttributes() && !read_attributes(args.getAttributes(), attributes)) {
     call.invalidate("malformed launch attributes");
   }
   if (!call.valid()) return call.refuse();
 
-  // The driver reads the block before it returns. It may want it aligned as its widest member;
-  // capnp aligns to 8, CUDA's vector types to 16.
-  alignas(16) std::byte block[4096];
-  std::vector<std::byte> large;
-  std::byte* packed = block;
-  if (params.size() > sizeof block) {
-    large.resize(params.size());
-    packed = large.data();
-  }
-  if (params.size() > 0) std::memcpy(packed, params.begin(), params.size());
-  size_t packed_bytes = params.size();
-  void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, packed, CU_LAUNCH_PARAM_BUFFER_SIZE,
-                   &packed_bytes, CU_LAUNCH_PARAM_END};
-  void** const parameters = packed_bytes > 0 ? extra : nullptr;
+  PackedParams packed(params);
+  void** const parameters = packed.extra();
 
   const DriverTable& driver = call.driver();
   if (!args.getCooperative() && attributes.empty()) {
