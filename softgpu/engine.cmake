@@ -109,7 +109,8 @@ if(BUILD_TESTING)
     SOURCES exec/kernels_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   add_executable(softgpu-bench EXCLUDE_FROM_ALL
-    exec/engine_bench.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp)
+    exec/engine_bench.cpp exec/bench_reference.cpp ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp)
+  set_source_files_properties(exec/bench_reference.cpp PROPERTIES COMPILE_OPTIONS "-O3;-march=native")
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test

@@ -89,6 +89,18 @@ u32 merge_into(Warp& warp, u32 index) {
   return index;
 }
 
+// Where the group meets the next ready one of its depth; ~0: there is none behind it.
+u32 next_meeting(const Warp& warp, u32 index) {
+  const Group& group = warp.groups[index];
+  u32 at = ~u32{0};
+  for (u32 i = 0; i < warp.group_count; ++i) {
+    const Group& other = warp.groups[i];
+    if (other.wait == Wait::kReady && other.depth == group.depth && other.pc > group.pc)
+      at = std::min(at, other.pc);
+  }
+  return at;
+}
+
 // ---- barriers of the block ----
 
 // For racecheck. Of a barrier for all it is enough to know when it is over. One with a count may be
@@ -480,6 +492,8 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
   bool fair = false;
   for (;;) {
     const int chosen = choose_group(warp, fair);
+    // A group that runs out of turn must not keep others waiting that come before it.
+    const bool in_turn = !fair;
     fair = false;
     if (chosen < 0) {
       if (warp.group_count == 0) return Outcome::kFinished;
@@ -491,69 +505,96 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
     }
     *progress = true;
     u32 index = merge_into(warp, static_cast<u32>(chosen));
-    Group& group = warp.groups[index];
-    u32 pc = group.pc;
-    const u32 mask = group.mask;
-    // Where this group meets the next one of its depth.
-    u32 limit = ~u32{0};
-    for (u32 i = 0; i < warp.group_count; ++i) {
-      const Group& other = warp.groups[i];
-      if (i != index && other.wait == Wait::kReady && other.depth == group.depth && other.pc > pc) {
-        limit = std::min(limit, other.pc);
-      }
-    }
-    const bool alone = warp.group_count == 1;
+    Group* group = &warp.groups[index];
+    u32 pc = group->pc;
+    u32 mask = group->mask;
+    u32 limit = next_meeting(warp, index);
     u32 executed = 0;
+    // Goes on with the group that waits at pc as one.
+    auto meet = [&] {
+      group->pc = pc;
+      index = merge_into(warp, index);
+      group = &warp.groups[index];
+      mask = group->mask;
+      limit = next_meeting(warp, index);
+    };
     for (;;) {
       const Op& op = code[pc];
       const u32 active = guarded(warp, op, mask);
       ++executed;
       if (op.control == Control::kPlain) [[likely]] {
         if (active != 0) op.handler(warp, op, active);
-        if (++pc != limit) [[likely]]
-          continue;
-        group.pc = pc;
-        break;
+        if (++pc == limit) meet();
+        continue;
       }
       if (active == 0) {  // nobody takes it
-        if (++pc != limit) continue;
-        group.pc = pc;
-        break;
+        if (++pc == limit) meet();
+        continue;
       }
       if (op.control == Control::kBranch) {
-        const bool back = op.target <= pc;
-        if (active == mask) {
-          pc = op.target;
-          if (!back && limit == ~u32{0}) continue;
-          if (back && alone && executed < budget) continue;
-          group.pc = pc;
-          if (back && !alone) fair = ++group.spins % kSpinsMax == 0;
-          break;
+        const u32 target = op.target;
+        if (target > pc) {
+          if (active == mask) {
+            pc = target;
+            if (pc < limit) continue;
+            if (pc == limit) {
+              meet();
+              continue;
+            }
+            group->pc = pc;  // others come first now
+            break;
+          }
+          group->mask = mask &= ~active;
+          move_lanes(warp, target, active, group->depth, group->spins);
+          limit = std::min(limit, target);
+          if (++pc == limit) meet();
+          continue;
         }
-        group.pc = pc + 1;
-        group.mask = mask & ~active;
-        if (back) fair = ++group.spins % kSpinsMax == 0;
-        move_lanes(warp, op.target, active, group.depth, group.spins);
+        if (active != mask) {  // those that leave a loop wait behind it
+          const u32 rest = mask & ~active;
+          group->mask = mask = active;
+          move_lanes(warp, pc + 1, rest, group->depth, group->spins);
+          limit = std::min(limit, pc + 1);
+        }
+        pc = target;
+        const bool alone = warp.group_count == 1;
+        if (!alone) fair = ++group->spins % kSpinsMax == 0;
+        if (executed < budget && (alone || (in_turn && !fair))) continue;
+        group->pc = pc;
         break;
       }
-      // The rest is rare enough to go back to the scheduler after each.
-      group.pc = pc;
+      // The rest mostly goes back to the scheduler after each.
+      group->pc = pc;
+      const bool whole = warp.group_count == 1 && active == mask;  // all lanes that live
       switch (op.control) {
         case Control::kExit:
           if (active == mask) {
             drop_group(warp, index);
           } else {
-            group.mask = mask & ~active;
-            group.pc = pc + 1;
+            group->mask = mask & ~active;
+            group->pc = pc + 1;
           }
           exit_lanes(block, warp, active);
           break;
         case Control::kWarpSync:
+          if (whole) {  // whoever is meant is here
+            if (op.handler != nullptr) {
+              warp.current = &op;
+              op.handler(warp, op, active);
+            }
+            ++pc;
+            continue;
+          }
           warp_sync(warp, index, op);
           break;
         case Control::kBarrier:
-          group.pc = pc + 1;
+          group->pc = pc + 1;
           arrive_at_barrier(block, warp, index, op, active);
+          if (whole) {
+            if (group->wait != Wait::kReady) return Outcome::kBlocked;
+            ++pc;
+            continue;
+          }
           break;
         case Control::kBranchIndexed:
           branch_indexed(warp, index, op, active);
@@ -574,8 +615,8 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           wait_for_cluster(warp, index, active);
           break;
         case Control::kYield:
-          group.pc = pc + 1;
-          ++group.spins;
+          group->pc = pc + 1;
+          ++group->spins;
           fair = true;
           if (warp.group_count == 1) return Outcome::kQuantum;
           // When all groups of the warp only ask again and again, others shall have their turn
