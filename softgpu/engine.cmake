@@ -70,7 +70,7 @@ farcall_library(softgpu_engine
     ptx/body_parser.cpp ptx/constant.cpp ptx/lexer.cpp ptx/module_parser.cpp ptx/syntax.cpp
     decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/bulk_copy.cpp decode/cluster.cpp decode/compare.cpp
     decode/control.cpp
-    decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
+    decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/hoist.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/tensor_map.cpp
     decode/warp.cpp decode/wmma.cpp
     exec/block.cpp exec/buffer.cpp exec/check.cpp exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp

@@ -156,6 +156,12 @@ Slot Decoder::allocate(unsigned bytes_per_lane) {
   return slot;
 }
 
+Slot Decoder::allocate_block_value(unsigned bytes_per_lane) {
+  const Slot slot = kBlockSlot | kernel_.block_value_bytes;
+  kernel_.block_value_bytes += bytes_per_lane * kLanes;
+  return slot;
+}
+
 Slot Decoder::constant(unsigned bits, u64 value) {
   if (bits == 32) value = static_cast<u32>(value);
   const auto [it, added] = constants_.try_emplace({bits, value}, kNoSlot);
@@ -177,8 +183,7 @@ Slot Decoder::special(Special special) {
     if (special < Special::kFirstOfBlock) {
       it->second = allocate(bytes);
     } else {
-      it->second = kBlockSlot | kernel_.block_value_bytes;
-      kernel_.block_value_bytes += bytes * kLanes;
+      it->second = allocate_block_value(bytes);
     }
     kernel_.specials.push_back({special, it->second});
   }
@@ -392,7 +397,8 @@ bool Decoder::lay_out_function(FunctionContext& context) {
     decoded.saved.push_back({slot, bytes});
     saved_bytes += bytes;
   };
-  const RegisterPlan plan = plan_registers(function);
+  if (is_kernel) context.hoisted = plan_hoisting(function);
+  const RegisterPlan plan = plan_registers(function, context.hoisted.registers);
   std::vector<Slot> places[3];
   for (int c = 0; c < 3; ++c) {
     const u32 bytes = 4u << c;
@@ -530,21 +536,51 @@ void Decoder::emit_epilogue(const FunctionContext& context, const Op& at) {
   }
 }
 
+void Decoder::translate_instruction(FunctionContext& context, size_t index) {
+  Assembler assembler(*this, context, context.source->body[index]);
+  const auto family = families().find(assembler.opcode());
+  if (family == families().end() || !family->second(assembler))
+    assembler.unsupported("");
+  else
+    assembler.finish();
+  note_error();
+}
+
+// Before all others, which then find the registers at their places.
+void Decoder::translate_hoisted(FunctionContext& context) {
+  const ptx::Function& function = *context.source;
+  for (size_t i = 0; i < context.hoisted.instructions.size() && !failed_; ++i) {
+    const Lasting lasting = context.hoisted.instructions[i];
+    if (lasting == Lasting::kNot) continue;
+    auto place = [&](const ptx::Operand& operand) {
+      if (operand.reg < 0) return;
+      const auto r = static_cast<size_t>(operand.reg);
+      const u32 bytes = function.registers[r].bytes() > 4 ? 8 : 4;
+      context.registers[r] =
+          lasting == Lasting::kWarp ? allocate(bytes) : allocate_block_value(bytes);
+    };
+    place(function.body[i].operands[0]);
+    for (const ptx::Operand& element : function.body[i].operands[0].elements) place(element);
+    output_ = lasting == Lasting::kWarp    ? &kernel_.warp_prologue
+              : lasting == Lasting::kBlock ? &kernel_.block_prologue
+                                           : &kernel_.grid_prologue;
+    translate_instruction(context, i);
+  }
+  output_ = &kernel_.code;
+}
+
 bool Decoder::translate(FunctionContext& context) {
   const ptx::Function& function = *context.source;
+  translate_hoisted(context);
   const auto entry = static_cast<u32>(kernel_.code.size());
   kernel_.functions[context.index].entry = entry;
   emit_prologue(context);
   std::vector<u32> op_of(function.body.size() + 1);
   for (size_t i = 0; i < function.body.size() && !failed_; ++i) {
     op_of[i] = static_cast<u32>(kernel_.code.size());
-    Assembler assembler(*this, context, function.body[i]);
-    const auto family = families().find(assembler.opcode());
-    if (family == families().end() || !family->second(assembler))
-      assembler.unsupported("");
-    else
-      assembler.finish();
-    note_error();
+    const bool hoisted =
+        !context.hoisted.instructions.empty() && context.hoisted.instructions[i] != Lasting::kNot;
+    if (!hoisted) translate_instruction(context, i);
   }
   if (failed_) return false;
   op_of[function.body.size()] = static_cast<u32>(kernel_.code.size());

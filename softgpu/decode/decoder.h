@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "softgpu/decode/hoist.h"
 #include "softgpu/decode/link.h"
 #include "softgpu/exec/handlers/handlers.h"
 #include "softgpu/exec/op.h"
@@ -31,6 +32,7 @@ KernelInfo describe_kernel(const LinkedProgram& program, u32 entry);
 struct FunctionContext {
   const ptx::Function* source;
   size_t module;
+  HoistPlan hoisted;               // empty unless it is the kernel
   u32 index;                       // in Kernel::functions
   std::vector<Slot> registers;     // by ptx register number; predicates: unused
   std::vector<u16> predicates;     // by ptx register number; others: unused
@@ -56,10 +58,11 @@ class Decoder {
   Kernel& kernel() { return kernel_; }
   const LinkedProgram& program() const { return program_; }
   Slot allocate(unsigned bytes_per_lane);
+  Slot allocate_block_value(unsigned bytes_per_lane);
   Slot constant(unsigned bits, u64 value);
   Slot special(Special special);
   u16 allocate_predicate();
-  void emit(const Op& op) { kernel_.code.push_back(op); }
+  void emit(const Op& op) { output_->push_back(op); }
   // Branch targets are instructions until the function is complete.
   void fix_target(size_t op, u32 instruction) { target_fixups_.push_back({op, instruction}); }
   void fix_list(std::vector<u32>& list) { list_fixups_.push_back(&list); }
@@ -94,9 +97,12 @@ class Decoder {
   bool lay_out_function(FunctionContext& context);
   bool find_recursion();
   bool translate(FunctionContext& context);
+  void translate_instruction(FunctionContext& context, size_t index);
+  void translate_hoisted(FunctionContext& context);
 
   const LinkedProgram& program_;
   Kernel& kernel_;
+  std::vector<Op>* output_ = &kernel_.code;
   u32 entry_;
   LoadError error_{};
   bool failed_ = false;

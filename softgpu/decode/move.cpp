@@ -124,7 +124,7 @@ void decode_mov(Assembler& a) {
   op.handler = handlers().copy(type.total_bits() == 64 ? 64 : 32);
   op.d = a.destination(a.operand(0), type);
   op.a = a.source(a.operand(1), bits);
-  a.emit(op);
+  if (op.d != op.a) a.emit(op);
 }
 
 // Shared addresses count from the start of the block's shared memory; all others are generic ones
@@ -148,6 +148,7 @@ void decode_cvta(Assembler& a) {
     op.b = a.special(Special::kSharedBase);
   } else {
     op.handler = handlers().copy(64);
+    if (op.d == op.a) return;
   }
   a.emit(op);
 }

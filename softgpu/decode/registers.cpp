@@ -197,16 +197,35 @@ class Analysis {
   std::vector<Block> blocks_;
 };
 
+// The register whose value instruction `at` hands on unchanged to `reg`; -1: it does not.
+int32_t copied_register(const ptx::Function& function, uint32_t at, uint32_t reg) {
+  const ptx::Instruction& instruction = function.body[at];
+  const auto& name = instruction.name;
+  const bool shared = std::any_of(name.begin(), name.end(), [](std::string_view modifier) {
+    return modifier.starts_with("shared");
+  });
+  if (instruction.guard >= 0 || instruction.operands.size() != 2) return -1;
+  if (name[0] != "mov" && (name[0] != "cvta" || shared)) return -1;
+  const ptx::Operand &to = instruction.operands[0], &from = instruction.operands[1];
+  if (to.kind != ptx::Operand::Kind::kRegister || to.reg != static_cast<int32_t>(reg)) return -1;
+  if (from.kind != ptx::Operand::Kind::kRegister || from.second_reg >= 0) return -1;
+  const auto bits = [&](int32_t r) {
+    return function.registers[static_cast<size_t>(r)].total_bits();
+  };
+  return bits(to.reg) == bits(from.reg) && bits(to.reg) <= 64 ? from.reg : -1;
+}
+
 }  // namespace
 
-RegisterPlan plan_registers(const ptx::Function& function) {
+RegisterPlan plan_registers(const ptx::Function& function, const std::vector<bool>& apart) {
+  const auto is_apart = [&](size_t r) { return !apart.empty() && apart[r]; };
   RegisterPlan plan;
   plan.place.assign(function.registers.size(), -1);
   std::vector<Interval> lives;
   if (!function.body.empty()) lives = Analysis(function).run();
   if (lives.empty()) {  // each for itself
     for (size_t r = 0; r < function.registers.size(); ++r) {
-      if (function.registers[r].is_predicate()) continue;
+      if (function.registers[r].is_predicate() || is_apart(r)) continue;
       plan.place[r] =
           static_cast<int32_t>(plan.count[RegisterPlan::width_class(function.registers[r])]++);
     }
@@ -216,31 +235,39 @@ RegisterPlan plan_registers(const ptx::Function& function) {
     return a.begin != b.begin ? a.begin < b.begin : a.reg < b.reg;
   });
   struct Ending {
-    uint32_t at;
+    uint32_t at, reg;
     int32_t place;
     bool operator>(const Ending& other) const { return at > other.at; }
   };
   std::priority_queue<Ending, std::vector<Ending>, std::greater<>> active[3];
   std::vector<int32_t> free[3];
+  std::vector<uint32_t> end(function.registers.size());
+  std::vector<bool> inherited(function.registers.size());  // a copy has the place
   for (const Interval& life : lives) {
     const ptx::Type& type = function.registers[life.reg];
-    if (type.is_predicate()) continue;
+    if (type.is_predicate() || is_apart(life.reg)) continue;
     const int c = RegisterPlan::width_class(type);
     // A place is free behind the last use: an instruction's result never overwrites its own
     // operands, of which a handler may read a part after it has written.
     while (!active[c].empty() && active[c].top().at < life.begin) {
-      free[c].push_back(active[c].top().place);
+      if (!inherited[active[c].top().reg]) free[c].push_back(active[c].top().place);
       active[c].pop();
     }
+    end[life.reg] = life.end;
+    const int32_t original = copied_register(function, life.begin, life.reg);
     int32_t place;
-    if (free[c].empty()) {
+    if (original >= 0 && plan.place[static_cast<size_t>(original)] >= 0 &&
+        end[static_cast<size_t>(original)] == life.begin) {
+      place = plan.place[static_cast<size_t>(original)];
+      inherited[static_cast<size_t>(original)] = true;
+    } else if (free[c].empty()) {
       place = static_cast<int32_t>(plan.count[c]++);
     } else {
       place = free[c].back();  // the one used last is still in the cache
       free[c].pop_back();
     }
     plan.place[life.reg] = place;
-    active[c].push({life.end, place});
+    active[c].push({life.end, life.reg, place});
   }
   return plan;
 }

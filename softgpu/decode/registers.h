@@ -22,7 +22,8 @@ struct RegisterPlan {
   }
 };
 
-// The function's body is parsed.
-RegisterPlan plan_registers(const ptx::Function& function);
+// The function's body is parsed. Registers marked in `apart` (empty: none) get no place here. The
+// two sides of a mov share one if the source is not needed any more.
+RegisterPlan plan_registers(const ptx::Function& function, const std::vector<bool>& apart = {});
 
 }  // namespace farcall::softgpu

@@ -29,12 +29,25 @@ class RegistersTest : public testing::Test {
 };
 
 TEST_F(RegistersTest, OneAfterTheOtherShare) {
-  plan("mov.u32 %r0, 1; mov.u32 %r1, %r0; mov.u32 %r2, %r1; mov.u32 %r3, %r2;");
+  plan("mov.u32 %r0, 1; not.b32 %r1, %r0; not.b32 %r2, %r1; not.b32 %r3, %r2;");
   EXPECT_TRUE(share(0, 2));
   EXPECT_TRUE(share(1, 3));
   EXPECT_FALSE(share(0, 1)) << "an instruction's result does not overwrite its operand";
   EXPECT_EQ(plan_.count[0], 2u);
   EXPECT_EQ(plan_.place[9], -1) << "never named";
+}
+
+TEST_F(RegistersTest, TheTwoSidesOfAMoveShareUnlessBothAreNeeded) {
+  plan("mov.u32 %r0, 1; mov.u32 %r1, %r0; not.b32 %r2, %r1;");
+  EXPECT_TRUE(share(0, 1));
+  EXPECT_FALSE(share(1, 2));
+  plan("mov.u32 %r0, 1; mov.u32 %r1, %r0; add.u32 %r2, %r1, %r0;");
+  EXPECT_FALSE(share(0, 1));
+  plan("mov.u32 %r0, 1; setp.eq.u32 %p0, %r0, 1; @%p0 mov.u32 %r1, %r0; not.b32 %r2, %r1;");
+  EXPECT_FALSE(share(0, 1)) << "the other lanes keep what they had";
+  // The place is free only when the copy is dead too.
+  plan("mov.u32 %r0, 1; mov.u32 %r1, %r0; mov.u32 %r2, 5; add.u32 %r3, %r1, %r2;");
+  EXPECT_FALSE(share(1, 2));
 }
 
 TEST_F(RegistersTest, WidthsAreApart) {

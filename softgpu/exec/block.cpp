@@ -92,6 +92,26 @@ u64 block_value(const Block& block, Special special) {
   }
 }
 
+// The same for all blocks of a grid.
+bool lasts_for_grid(Special special) {
+  switch (special) {
+    case Special::kNtidX:
+    case Special::kNtidY:
+    case Special::kNtidZ:
+    case Special::kNctaidX:
+    case Special::kNctaidY:
+    case Special::kNctaidZ:
+    case Special::kDynamicSmemSize:
+    case Special::kTotalSmemSize:
+    case Special::kEnvReg1:
+    case Special::kEnvReg2:
+    case Special::kParamBase:
+      return true;
+    default:
+      return false;
+  }
+}
+
 u32 lane_value(const Block& block, const Warp& warp, Special special, u32 lane) {
   const Dim3 shape = block.run->launch->block;
   const u32 thread = warp.index * kLanes + lane;
@@ -122,17 +142,28 @@ u32 lane_value(const Block& block, const Warp& warp, Special special, u32 lane) 
   }
 }
 
-// What is the same for every block of the run.
-bool prepare_warp(Block& block, Warp& warp) {
+void run_prologue(Warp& warp, const std::vector<Op>& ops) {
+  for (const Op& op : ops) op.handler(warp, op, kAllLanes);
+}
+
+// Memory for the warp; its prologues can run then.
+bool place_warp(Block& block, Warp& warp) {
   const Kernel& kernel = *block.kernel;
   const size_t predicate_bytes = size_t{kernel.predicates} * sizeof(u32);
   if (!warp.registers.reserve(kernel.register_bytes + predicate_bytes)) return false;
-  // Lanes a little apart, lest they all fall into one set of the cache.
-  const size_t local_bytes = size_t{block.run->stack_bytes} * kLanes;
-  if (!warp.local.reserve(local_bytes)) return false;
   warp.base[0] = warp.registers.data();
   warp.base[1] = kernel.constant_memory.data();
   warp.base[2] = warp.base[3] = block.values.data();
+  return true;
+}
+
+// What is the same for every block of the run.
+bool prepare_warp(Block& block, Warp& warp) {
+  const Kernel& kernel = *block.kernel;
+  if (!place_warp(block, warp)) return false;
+  // Lanes a little apart, lest they all fall into one set of the cache.
+  const size_t local_bytes = size_t{block.run->stack_bytes} * kLanes;
+  if (!warp.local.reserve(local_bytes)) return false;
   warp.predicates = reinterpret_cast<u32*>(warp.registers.data() + kernel.register_bytes);
   warp.predicates[0] = kAllLanes;
   warp.window_base = block.run->memory->window_base();
@@ -153,6 +184,7 @@ bool prepare_warp(Block& block, Warp& warp) {
   }
   fill<u64>(warp.base[0], kernel.functions[0].frame_slot,
             [&](u32 lane) { return warp.local_base + u64{block.run->stack_bytes} * lane; });
+  run_prologue(warp, kernel.warp_prologue);
   warp.prepared_for = block.run->grid_id;
   return true;
 }
@@ -180,6 +212,7 @@ bool start_block(Block& block, GridRun& run, std::array<u32, 3> index, Cluster* 
   if (run.checker != nullptr) run.checker->start_block(block, shared_bytes);
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special < Special::kFirstOfBlock) continue;
+    if (block.prepared_for == run.grid_id && lasts_for_grid(s.special)) continue;
     const u64 value = block_value(block, s.special);
     if (is_wide(s.special))
       fill<u64>(block.values.data(), s.slot, [&](u32) { return value; });
@@ -189,6 +222,16 @@ bool start_block(Block& block, GridRun& run, std::array<u32, 3> index, Cluster* 
   while (block.warps.size() < block.warp_count) {
     block.warps.push_back(std::make_unique<Warp>());
     block.warps.back()->prepared_for = 0;
+  }
+  {
+    Warp& first = *block.warps[0];
+    first.block = &block;
+    if (block.prepared_for != run.grid_id) {
+      if (!place_warp(block, first)) return false;
+      run_prologue(first, kernel.grid_prologue);
+      block.prepared_for = run.grid_id;
+    }
+    run_prologue(first, kernel.block_prologue);
   }
   for (u32 k = 0; k < block.warp_count; ++k) {
     Warp& warp = *block.warps[k];

@@ -182,6 +182,9 @@ class Kernel {
   KernelInfo info;
   u64 id = 0;  // never used twice by an engine
   std::vector<Op> code;
+  // Run beforehand, for all lanes: once for a grid and once for a block, with results in slots of
+  // the block, and once for each warp of it (decode/hoist.h). No faults, no branches.
+  std::vector<Op> grid_prologue, block_prologue, warp_prologue;
   std::deque<std::vector<u32>> lists;  // what Op::list points into
   std::deque<std::string> messages;    // what undecoded() says
   std::vector<u64> constants;          // kConstantSlot, while decoding

@@ -92,7 +92,8 @@ struct Block {
   std::vector<std::unique_ptr<Warp>> warps;
   u32 warp_count;
   Buffer shared, values;
-  u64 params;  // address of the launch's parameters
+  u64 params;            // address of the launch's parameters
+  u64 prepared_for = 0;  // GridRun::grid_id that grid-wide values are computed for
   // For checkers; empty while they are off.
   std::shared_ptr<RaceState> races;
   std::vector<bool> shared_written;  // each byte of shared memory
