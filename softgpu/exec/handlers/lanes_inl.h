@@ -15,6 +15,10 @@
 #include "softgpu/exec/handlers/handlers.h"
 #include "softgpu/exec/state.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace farcall::softgpu::FARCALL_ISA {
 
 struct Half {
@@ -137,16 +141,54 @@ template <class T>
 }
 
 // Writes the lanes in `mask`. `values` is the handler's own array, so sources may be the
-// destination.
+// destination. In pieces of a vector register's size, which the compiler can leave in registers:
+// through memory the next instruction would wait for the values twice.
 template <class S, class D>
 [[gnu::always_inline]] inline void write_lanes(D* __restrict d, u32 mask,
                                                const S* __restrict values) {
   static_assert(sizeof(S) == sizeof(D));
-  if (mask == kAllLanes) {
-    __builtin_memcpy(d, values, sizeof(S) * kLanes);
-    return;
+#if defined(__AVX512F__)
+  constexpr int kPiece = 64 / sizeof(S);
+  __m512i pieces[kLanes / kPiece];
+  for (int k = 0; k < kLanes / kPiece; ++k)
+    __builtin_memcpy(&pieces[k], values + k * kPiece, sizeof pieces[k]);
+  for (int k = 0; k < kLanes / kPiece; ++k) {
+    void* const to = d + k * kPiece;
+    if (mask != kAllLanes) {
+      const __m512i old = _mm512_load_si512(to);
+      if constexpr (sizeof(S) == 4)
+        pieces[k] =
+            _mm512_mask_mov_epi32(old, static_cast<__mmask16>(mask >> (k * kPiece)), pieces[k]);
+      else
+        pieces[k] =
+            _mm512_mask_mov_epi64(old, static_cast<__mmask8>(mask >> (k * kPiece)), pieces[k]);
+      // Not a masked store, for which a load that follows has to wait.
+      asm("" : "+v"(pieces[k]));
+    }
+    _mm512_store_si512(to, pieces[k]);
   }
-  for (int i = 0; i < kLanes; ++i) d[i] = (mask >> i & 1) != 0 ? values[i] : d[i];
+#else
+#if defined(__AVX2__)
+  constexpr int kPieceBytes = 32;
+#else
+  constexpr int kPieceBytes = 16;
+#endif
+  typedef Unsigned<S> Piece
+      __attribute__((vector_size(kPieceBytes), aligned(sizeof(S)), may_alias));
+  constexpr int kPiece = kPieceBytes / sizeof(S);
+  Piece bits;
+  for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<S>{1} << i;
+#pragma GCC unroll 16
+  for (int k = 0; k < kLanes / kPiece; ++k) {
+    Piece piece = *reinterpret_cast<const Piece*>(values + k * kPiece);
+    Piece& to = *reinterpret_cast<Piece*>(d + k * kPiece);
+    if (mask != kAllLanes) {
+      const Piece wanted = (Piece{} + Unsigned<S>{mask >> (k * kPiece)}) & bits;
+      piece = wanted != 0 ? piece : to;
+    }
+    to = piece;
+  }
+#endif
 }
 
 template <class S>
