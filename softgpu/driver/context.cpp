@@ -260,8 +260,13 @@ std::vector<OperationRef> Context::predecessors(const Stream& stream) {
 OperationRef Context::submit_operation(Work work, std::span<const OperationRef> after) {
   Scheduler& scheduler = device_.driver().scheduler;
   if (does_nothing(work)) return scheduler.submit(nullptr, after);
+  // What calls the program or waits for it keeps to threads of its own.
+  const bool anywhere = std::holds_alternative<KernelWork>(work) ||
+                        std::holds_alternative<CopyWork>(work) ||
+                        std::holds_alternative<MemsetWork>(work);
   return scheduler.submit(
-      [self = shared_from_this(), work = std::move(work)] { run_work(*self, work); }, after);
+      [self = shared_from_this(), work = std::move(work)] { run_work(*self, work); }, after,
+      anywhere);
 }
 
 OperationRef Context::enqueue(Stream& stream, Work work, std::span<const OperationRef> also_after) {
@@ -345,13 +350,13 @@ bool Context::idle(const Stream& stream) {
 }
 
 CUresult Context::synchronize() {
-  for (const OperationRef& tail : all_tails()) tail->wait();
+  for (const OperationRef& tail : all_tails()) device_.driver().scheduler.wait(tail);
   device_.output.flush();
   return failure();
 }
 
 CUresult Context::wait_for(const OperationRef& operation) {
-  if (operation != nullptr) operation->wait();
+  if (operation != nullptr) device_.driver().scheduler.wait(operation);
   device_.output.flush();
   return failure();
 }

@@ -35,15 +35,18 @@ class BlockSignals {
 
 }  // namespace
 
-OperationRef Scheduler::submit(std::function<void()> run, std::span<const OperationRef> after) {
+OperationRef Scheduler::submit(std::function<void()> run, std::span<const OperationRef> after,
+                               bool anywhere) {
   auto operation = std::make_shared<Operation>();
+  operation->anywhere_ = anywhere;
   operation->run_ = std::move(run);
   {
     std::lock_guard lock(mutex_);
     for (const OperationRef& predecessor : after) {
       if (predecessor == nullptr || predecessor->done()) continue;
       predecessor->successors_.push_back(operation);
-      ++operation->waits_for_;
+      const bool first = operation->waits_for_++ == 0;
+      operation->only_predecessor_ = first && !operation->run_ ? predecessor : nullptr;
     }
     if (operation->waits_for_ > 0) return operation;
   }
@@ -74,6 +77,8 @@ void Scheduler::finish(Operation& operation, std::vector<OperationRef>* runnable
     Operation* current = &operation;
     for (;;) {
       current->finished_at_ = std::chrono::steady_clock::now();
+      if (current->only_predecessor_ != nullptr)
+        released.push_back(std::move(current->only_predecessor_));
       current->done_.store(true, std::memory_order_release);
       current->done_.notify_all();
       for (OperationRef& successor : current->successors_) {
@@ -97,6 +102,8 @@ void Scheduler::start(std::vector<OperationRef> runnable) {
     std::lock_guard lock(mutex_);
     for (OperationRef& operation : runnable) {
       queue_.push_back(std::move(operation));
+      if (waking_ >= idle_ || waking_ >= queue_.size()) continue;
+      ++waking_;
       work_.notify_one();
     }
     const unsigned room = kThreadsMax - threads_;
@@ -115,6 +122,30 @@ void Scheduler::start(std::vector<OperationRef> runnable) {
   }
 }
 
+// What has to be done for `operation`, if that is in the queue and may run on any thread.
+OperationRef Scheduler::take_for_waiter(const OperationRef& operation) {
+  std::lock_guard lock(mutex_);
+  const Operation* wanted = operation.get();
+  while (wanted->only_predecessor_ != nullptr) wanted = wanted->only_predecessor_.get();
+  if (!wanted->anywhere_) return nullptr;
+  auto found = std::find_if(queue_.begin(), queue_.end(), [wanted](const OperationRef& queued) {
+    return queued.get() == wanted;
+  });
+  if (found == queue_.end()) return nullptr;
+  OperationRef taken = std::move(*found);
+  queue_.erase(found);
+  return taken;
+}
+
+void Scheduler::wait(const OperationRef& operation) {
+  if (operation->done()) return;
+  if (OperationRef taken = take_for_waiter(operation)) {
+    taken->run_();
+    complete(taken);
+  }
+  operation->wait();
+}
+
 void Scheduler::run_thread() {
   pthread_setname_np(pthread_self(), "softgpu-stream");
   for (;;) {
@@ -122,7 +153,10 @@ void Scheduler::run_thread() {
     {
       std::unique_lock lock(mutex_);
       ++idle_;
-      work_.wait(lock, [this] { return !queue_.empty(); });
+      while (queue_.empty()) {
+        work_.wait(lock);
+        if (waking_ > 0) --waking_;
+      }
       --idle_;
       operation = std::move(queue_.front());
       queue_.pop_front();

@@ -6,7 +6,9 @@
 // busy, since an operation may block (a host function, a kernel that spins until another stream
 // sets a flag). An operation that does nothing (an event, a join) never costs a thread: it is done
 // at the moment its last predecessor is. A thread that finishes an operation goes on with a
-// successor itself, so a stream's work stays on one thread.
+// successor itself, so a stream's work stays on one thread. A thread that waits for an operation
+// nobody has begun with carries it out itself if that makes no difference: waking another one costs
+// more than a short kernel.
 #pragma once
 
 #include <atomic>
@@ -32,8 +34,11 @@ class Operation {
  private:
   friend class Scheduler;
   std::function<void()> run_;
+  bool anywhere_ = false;
   unsigned waits_for_ = 0;                              // guarded by Scheduler::mutex_
   std::vector<std::shared_ptr<Operation>> successors_;  // guarded by Scheduler::mutex_
+  // Of an operation that does nothing and comes after one other; guarded by Scheduler::mutex_.
+  std::shared_ptr<Operation> only_predecessor_;
   TimePoint finished_at_;
   std::atomic<bool> done_ = false;
 };
@@ -47,7 +52,10 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // `run` may be empty. `after` may hold nullptrs and operations that are done.
-  OperationRef submit(std::function<void()> run, std::span<const OperationRef> after);
+  // `anywhere`: it may run on the thread of a caller of wait(), and not only on one of ours.
+  OperationRef submit(std::function<void()> run, std::span<const OperationRef> after,
+                      bool anywhere = false);
+  void wait(const OperationRef& operation);
   // An operation that the caller carries out: done when it says so.
   OperationRef claim() { return std::make_shared<Operation>(); }
   void complete(const OperationRef& claimed);
@@ -56,11 +64,13 @@ class Scheduler {
   void finish(Operation& operation, std::vector<OperationRef>* runnable);
   void start(std::vector<OperationRef> runnable);
   void run_thread();
+  OperationRef take_for_waiter(const OperationRef& operation);
 
   std::mutex mutex_;  // guards the edges of the graph and what follows
   std::condition_variable work_;
   std::deque<OperationRef> queue_;
   unsigned threads_ = 0, idle_ = 0;
+  unsigned waking_ = 0;  // idle ones that were told to look and have not yet
 };
 
 }  // namespace farcall::softgpu
