@@ -22,6 +22,8 @@ constexpr uint64_t kWindowMin = uint64_t{64} << 30;
 constexpr uint64_t kWindowFactor = 4;
 constexpr uint64_t kWindowAlignment = uint64_t{1} << 30;
 constexpr uint64_t kChunkBytes = uint64_t{32} << 20;
+// Twice a huge page, so that at least one fits in.
+constexpr uint64_t kHugeBytesMin = uint64_t{4} << 20;
 constexpr uint64_t kDenseBytesMax = uint64_t{1} << 20;  // larger ones stay guarded
 
 thread_local Context* variables_of = nullptr;
@@ -36,8 +38,15 @@ void* reserve(uint64_t bytes) {
 }
 
 bool open_pages(uint64_t start, uint64_t bytes) {
-  return mmap(reinterpret_cast<void*>(start), bytes, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+  void* const pages = reinterpret_cast<void*>(start);
+  if (mmap(pages, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+      MAP_FAILED) {
+    return false;
+  }
+  // Kernels walk through large arrays in strides that miss in the table of small pages at every
+  // step. Advice only: without huge pages it is slower.
+  if (bytes >= kHugeBytesMin) madvise(pages, bytes, MADV_HUGEPAGE);
+  return true;
 }
 
 // Gives the memory back to the host; the addresses stay reserved.

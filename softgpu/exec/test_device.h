@@ -48,6 +48,7 @@ class TestMemory final : public AddressSpace {
     used_ += size + kPage;  // a hole behind each
     if (used_ > kWindowBytes) return nullptr;
     mprotect(at, size, PROT_READ | PROT_WRITE);
+    if (size >= size_t{4} << 20) madvise(at, size, MADV_HUGEPAGE);  // as the driver does
     live_[at] = {size, bytes};
     if (track_unwritten) unwritten_.set_unwritten(reinterpret_cast<uint64_t>(at), bytes);
     return at;
