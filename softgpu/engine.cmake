@@ -2,7 +2,7 @@
 set(softgpu_handler_sources
   exec/handlers/compare.cpp exec/handlers/convert.cpp exec/handlers/float.cpp exec/handlers/half.cpp
   exec/handlers/integer.cpp exec/handlers/matrix.cpp exec/handlers/memory.cpp exec/handlers/mma.cpp
-  exec/handlers/move.cpp exec/handlers/table.cpp exec/handlers/wmma.cpp)
+  exec/handlers/move.cpp exec/handlers/shuffle.cpp exec/handlers/table.cpp exec/handlers/wmma.cpp)
 
 set(softgpu_handler_flags
   # In every build type: unoptimised handlers are fifty times slower. But clang takes ten minutes for -O3 with all that
@@ -114,7 +114,7 @@ if(BUILD_TESTING)
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
-    SOURCES ptx/parser_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/memory_test.cpp
+    SOURCES ptx/parser_test.cpp decode/hoist_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/memory_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp exec/race_test.cpp DEPS farcall_softgpu_engine)

@@ -20,7 +20,7 @@ void decode_shfl(Assembler& a) {
   a.expect_operands(sync ? 5 : 4, sync ? 5 : 4);
   if (mode < 0 || type.total_bits() != 32) return a.unsupported("");
   Op op;
-  op.handler = find_shuffle(kModes[mode]);
+  op.handler = handlers().shuffle(kModes[mode]);
   op.pq = a.second_predicate(a.operand(0));
   if (a.operand(0).kind != ptx::Operand::Kind::kSink) op.d = a.destination(a.operand(0), type);
   op.a = a.source(a.operand(1), type);

@@ -203,6 +203,7 @@ bool start_block(Block& block, GridRun& run, std::array<u32, 3> index, Cluster* 
   block.index = index;
   block.threads = block.living = launch.block.x * launch.block.y * launch.block.z;
   block.barriers = {};
+  block.barriers_begun = 0;
   block.params = reinterpret_cast<u64>(run.params);
   block.warp_count = (block.threads + kLanes - 1) / kLanes;
   const size_t shared_bytes =

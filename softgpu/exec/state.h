@@ -99,6 +99,7 @@ struct Block {
   std::vector<bool> shared_written;  // each byte of shared memory
   std::string text,
       string_argument;  // of device-side printf, here because a fault skips destructors
+  u32 barriers_begun;  // a bit for each at which somebody has arrived
 };
 
 // A grid while it runs; lives on the stack of Engine::launch().

@@ -54,6 +54,7 @@ void move_lanes(Warp& warp, u32 pc, u32 mask, u32 depth, u32 spins) {
 
 // -1: none is ready. Fair: the one that has spun least, whatever its place.
 int choose_group(const Warp& warp, bool fair) {
+  if (warp.group_count == 1) return warp.groups[0].wait == Wait::kReady ? 0 : -1;
   int best = -1;
   for (u32 i = 0; i < warp.group_count; ++i) {
     const Group& g = warp.groups[i];
@@ -73,6 +74,7 @@ int choose_group(const Warp& warp, bool fair) {
 
 // Takes in all ready groups at the same place. Returns the group's index, which may change.
 u32 merge_into(Warp& warp, u32 index) {
+  if (warp.group_count == 1) return index;
   for (u32 i = 0; i < warp.group_count;) {
     Group& other = warp.groups[i];
     const Group& group = warp.groups[index];
@@ -114,6 +116,7 @@ void release_barrier(Block& block, u32 id) {
   const bool for_all = is_for_all(barrier);
   if (block.races && for_all) block.races->barrier_of_all();
   barrier = {};
+  block.barriers_begun &= ~(u32{1} << id);
   for (u32 k = 0; k < block.warp_count; ++k) {
     Warp& warp = *block.warps[k];
     for (u32 i = 0; i < warp.group_count; ++i) {
@@ -148,6 +151,7 @@ void arrive_at_barrier(Block& block, Warp& warp, u32 index, const Op& op, u32 ac
   if (id >= block.barriers.size())
     raise_fault(warp, op, lane, Fault::Kind::kIllegalInstruction, 0, "no such barrier");
   Barrier& barrier = block.barriers[id];
+  block.barriers_begun |= u32{1} << id;
   if (barrier.arrived == 0) barrier.result = op.flags == kBarrierAnd ? 1 : 0;
   if (op.b != kNoSlot) barrier.expected = lanes32(warp, op.b)[lane];
   const u32 values = (warp.predicates[op.ps] ^ (op.count != 0 ? kAllLanes : 0)) & active;
@@ -225,9 +229,10 @@ void exit_lanes(Block& block, Warp& warp, u32 mask) {
     end_cluster_phase_if_complete(cluster);
   }
   // The dead no longer count: others may have waited for them alone.
-  for (u32 id = 0; id < block.barriers.size(); ++id) {
-    if (barrier_complete(block, block.barriers[id])) release_barrier(block, id);
-  }
+  for_each_lane(block.barriers_begun, [&](int id) {
+    if (barrier_complete(block, block.barriers[static_cast<size_t>(id)]))
+      release_barrier(block, static_cast<u32>(id));
+  });
   for (u32 i = 0; i < warp.group_count; ++i) {
     if (warp.groups[i].wait == Wait::kWarpSync) warp.groups[i].wait = Wait::kReady;
   }
@@ -581,6 +586,8 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
             if (op.handler != nullptr) {
               warp.current = &op;
               op.handler(warp, op, active);
+            } else if (block.races) {
+              note_meeting(warp, op, active);
             }
             ++pc;
             continue;

@@ -31,9 +31,6 @@ enum DotFlags : u8 { kDotFirstSigned = 1, kDotSecondSigned = 2, kDotHigh = 4 };
 Handler find_dot_product(bool of_pairs);
 
 // ---- between the lanes of a warp (warp_ops.cpp) ----
-enum class ShuffleMode : u8 { kUp, kDown, kButterfly, kIndex };
-// d|pq = a of another lane; b: lane or distance, list[0]: clamp and segment mask.
-Handler find_shuffle(ShuffleMode mode);
 // By member mask in c. ps, flags kVoteNegated: the predicate. kBallot writes d, the others pd.
 enum VoteFlags : u8 {
   kVoteAll,

@@ -123,7 +123,7 @@ u32 true_value(s64 set) {
 }
 
 // `result` and its negation into pd and pq, or d = true or 0.
-void deliver(Warp& warp, const Op& op, u32 mask, u32 result) {
+[[gnu::noinline]] void deliver_combined(Warp& warp, const Op& op, u32 mask, u32 result) {
   u32 negation = ~result;
   if ((op.flags & kCombineMask) != 0) {
     const u32 with = predicate(warp, op.ps, (op.flags & kCombineNegated) != 0);
@@ -139,6 +139,13 @@ void deliver(Warp& warp, const Op& op, u32 mask, u32 result) {
   u32 values[kLanes];
   for (int i = 0; i < kLanes; ++i) values[i] = (result >> i & 1) != 0 ? set : 0;
   write_lanes(lanes<u32>(warp, op.d), mask, values);
+}
+
+[[gnu::always_inline]] inline void deliver(Warp& warp, const Op& op, u32 mask, u32 result) {
+  // Nearly always.
+  if ((op.flags & kCombineMask) == 0 && op.imm == kSetPredicate && op.pq == 0)
+    return set_predicate(warp, op.pd, mask, result);
+  deliver_combined(warp, op, mask, result);
 }
 
 template <class Operation, class T>

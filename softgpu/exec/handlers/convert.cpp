@@ -26,10 +26,10 @@ To clamp_integer(From v) {
 }
 template <class To, class From, bool Saturate, class Register>
 void integer_to_integer(Warp& warp, const Op& op, u32 mask) {
-  const auto* a = lanes<Storage<From>>(warp, op.a);
+  const Active<From> a(warp, op.a, mask);
   Register values[kLanes];
   for (int i = 0; i < kLanes; ++i) {
-    const From v = Lane<From>::get(a[i]);
+    const From v = a[i];
     const To to = Saturate ? clamp_integer<To>(v) : static_cast<To>(v);
     values[i] = static_cast<Register>(static_cast<Signed<Register>>(to));  // extended by To's sign
     if constexpr (!kIsSigned<To>) values[i] = static_cast<Register>(static_cast<Unsigned<To>>(to));
@@ -86,14 +86,14 @@ void float_to_integer(Warp& warp, const Op& op, u32 mask) {
   const Rounding rounding = Truncate ? Rounding::kZero : static_cast<Rounding>(op.flags);
   using F = typename Choose<sizeof(From) == 8, double, float>::Type;
   constexpr bool kNanIsMinimum = sizeof(To) == 8 || sizeof(From) == 8;
-  const auto* a = lanes<Storage<From>>(warp, op.a);
+  const Active<From> a(warp, op.a, mask);
   Register values[kLanes];
   for (int i = 0; i < kLanes; ++i) {
     F v;
     if constexpr (sizeof(From) == 8)
-      v = Lane<From>::get(a[i]);
+      v = a[i];
     else
-      v = to_float(Lane<From>::get(a[i]));
+      v = to_float(a[i]);
     if constexpr (Flush && kSame<From, float>) v = flush_denormal(v);
     const To to = saturate_to_integer<To, kNanIsMinimum>(round_integral(v, rounding));
     if constexpr (kIsSigned<To>)

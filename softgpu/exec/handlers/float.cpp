@@ -239,9 +239,9 @@ Handler any(ptx::Type type, FloatMode mode) {
 template <class Operation, int Operands, class T, Rounding Direction, bool Flush, bool Saturate>
 void directed(Warp& warp, const Op& op, u32 mask) {
   T a[kLanes], b[kLanes], c[kLanes], values[kLanes];
-  const auto* pa = lanes<T>(warp, op.a);
-  const auto* pb = lanes<T>(warp, Operands > 1 ? op.b : op.a);
-  const auto* pc = lanes<T>(warp, Operands > 2 ? op.c : op.a);
+  const Active<T> pa(warp, op.a, mask);
+  const Active<T> pb(warp, Operands > 1 ? op.b : op.a, mask);
+  const Active<T> pc(warp, Operands > 2 ? op.c : op.a, mask);
   for (int i = 0; i < kLanes; ++i) {
     a[i] = in<Flush>(pa[i]);
     b[i] = in<Flush>(pb[i]);

@@ -184,6 +184,8 @@ enum class MatrixMove : u8 {
   kStoreBytesTransposed
 };
 
+enum class ShuffleMode : u8 { kUp, kDown, kButterfly, kIndex };
+
 struct HandlerTable {
   const char* name;
   Handler (*integer)(IntegerOp op, ptx::Type type);
@@ -204,6 +206,8 @@ struct HandlerTable {
   Handler (*store)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*load_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
   Handler (*store_vector)(ptx::Type type, AddressKind kind, unsigned register_bits);
+  // d|pq = a of another lane; b: lane or distance, list[0]: clamp and segment mask.
+  Handler (*shuffle)(ShuffleMode mode);
   Handler (*mma)(MatrixInput a, MatrixInput b, MatrixSum sum, int rows, bool saturate);
   Handler (*matrix_move)(MatrixMove move);
   Handler wmma_load, wmma_store;

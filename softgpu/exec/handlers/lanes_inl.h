@@ -140,6 +140,26 @@ template <class T>
   if (index != 0) warp.predicates[index] = (warp.predicates[index] & ~mask) | (value & mask);
 }
 
+// The widest vector register, of integers; not aligned. What memcpy writes in smaller parts, a load
+// of a whole slot has to wait for.
+#if defined(__AVX512F__)
+constexpr size_t kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr size_t kVectorBytes = 32;
+#else
+constexpr size_t kVectorBytes = 16;
+#endif
+template <size_t Bytes>
+[[gnu::always_inline]] inline void copy_vectors(void* to, const void* from) {
+  typedef u32 Piece __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
+  static_assert(Bytes % sizeof(Piece) == 0);
+  Piece pieces[Bytes / sizeof(Piece)];
+#pragma GCC unroll 16
+  for (size_t k = 0; k < Bytes / sizeof(Piece); ++k) pieces[k] = static_cast<const Piece*>(from)[k];
+#pragma GCC unroll 16
+  for (size_t k = 0; k < Bytes / sizeof(Piece); ++k) static_cast<Piece*>(to)[k] = pieces[k];
+}
+
 // Writes the lanes in `mask`. `values` is the handler's own array, so sources may be the
 // destination. In pieces of a vector register's size, which the compiler can leave in registers:
 // through memory the next instruction would wait for the values twice.
@@ -168,14 +188,9 @@ template <class S, class D>
     _mm512_store_si512(to, pieces[k]);
   }
 #else
-#if defined(__AVX2__)
-  constexpr int kPieceBytes = 32;
-#else
-  constexpr int kPieceBytes = 16;
-#endif
   typedef Unsigned<S> Piece
-      __attribute__((vector_size(kPieceBytes), aligned(sizeof(S)), may_alias));
-  constexpr int kPiece = kPieceBytes / sizeof(S);
+      __attribute__((vector_size(kVectorBytes), aligned(sizeof(S)), may_alias));
+  constexpr int kPiece = kVectorBytes / sizeof(S);
   Piece bits;
   for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<S>{1} << i;
 #pragma GCC unroll 16
@@ -198,41 +213,98 @@ template <class S>
   write_lanes(lanes<S>(warp, slot), mask, values);
 }
 
+// The lanes of a slot for f to work on: those in the mask, and for floats zero in the others. They
+// hold whatever was left there, an integer perhaps, which as a float is a denormal, and a processor
+// takes a hundred times as long to multiply that.
+template <class T>
+struct Active {
+  alignas(64) Storage<T> lane[kLanes];
+  [[gnu::always_inline]] Active(Warp& warp, Slot slot, u32 mask) {
+    const auto* from = lanes<Storage<T>>(warp, slot);
+    if constexpr (!kSame<T, float> && !kSame<T, double>) {
+      for (int i = 0; i < kLanes; ++i) lane[i] = from[i];
+      return;
+    }
+#if defined(__AVX512F__)
+    constexpr int kPiece = 64 / sizeof(T);
+#pragma GCC unroll 4
+    for (int k = 0; k < kLanes / kPiece; ++k) {
+      __m512i piece;
+      if constexpr (sizeof(T) == 4)
+        piece = _mm512_maskz_load_epi32(static_cast<__mmask16>(mask >> (k * kPiece)),
+                                        from + k * kPiece);
+      else
+        piece =
+            _mm512_maskz_load_epi64(static_cast<__mmask8>(mask >> (k * kPiece)), from + k * kPiece);
+      __builtin_memcpy(lane + k * kPiece, &piece, sizeof piece);
+    }
+#else
+    typedef Unsigned<T> Piece __attribute__((vector_size(kVectorBytes), may_alias));
+    constexpr int kPiece = kVectorBytes / sizeof(T);
+    Piece bits;
+    for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<T>{1} << i;
+#pragma GCC unroll 16
+    for (int k = 0; k < kLanes / kPiece; ++k) {
+      const Piece off = ((Piece{} + Unsigned<T>{mask >> (k * kPiece)}) & bits) == 0;
+      *reinterpret_cast<Piece*>(lane + k * kPiece) =
+          *reinterpret_cast<const Piece*>(from + k * kPiece) & ~off;
+    }
+#endif
+  }
+  [[gnu::always_inline]] T operator[](int i) const { return Lane<T>::get(lane[i]); }
+};
+
 // d = f(a). All lanes are computed, also those not asked for: f must be defined for every value.
 template <class D, class A, class F>
 [[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
-  const auto* a = lanes<Storage<A>>(warp, op.a);
+  const Active<A> a(warp, op.a, mask);
   Storage<D> values[kLanes];
-  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(Lane<A>::get(a[i])));
+  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(a[i]));
   write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
 }
 template <class D, class A, class B, class F>
 [[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
-  const auto* a = lanes<Storage<A>>(warp, op.a);
-  const auto* b = lanes<Storage<B>>(warp, op.b);
+  const Active<A> a(warp, op.a, mask);
+  const Active<B> b(warp, op.b, mask);
   Storage<D> values[kLanes];
-  for (int i = 0; i < kLanes; ++i)
-    values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i])));
+  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(a[i], b[i]));
   write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
 }
 template <class D, class A, class B, class C, class F>
 [[gnu::always_inline]] inline void map_lanes(Warp& warp, const Op& op, u32 mask, F f) {
-  const auto* a = lanes<Storage<A>>(warp, op.a);
-  const auto* b = lanes<Storage<B>>(warp, op.b);
-  const auto* c = lanes<Storage<C>>(warp, op.c);
+  const Active<A> a(warp, op.a, mask);
+  const Active<B> b(warp, op.b, mask);
+  const Active<C> c(warp, op.c, mask);
   Storage<D> values[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    values[i] = Lane<D>::put(f(Lane<A>::get(a[i]), Lane<B>::get(b[i]), Lane<C>::get(c[i])));
-  }
+  for (int i = 0; i < kLanes; ++i) values[i] = Lane<D>::put(f(a[i], b[i], c[i]));
   write_lanes(lanes<Storage<D>>(warp, op.d), mask, values);
 }
 
-// One bit per lane.
+// One bit per lane. By way of a vector of all-ones and zeros, which processors turn into bits at
+// once; or-ing bits takes the compiler five steps.
 template <class F>
 [[gnu::always_inline]] inline u32 mask_of(F f) {
+  alignas(64) u32 set[kLanes];
+  for (int i = 0; i < kLanes; ++i) set[i] = f(i) ? kAllLanes : 0;
+#if defined(__AVX512F__)
+  __m512i low, high;
+  __builtin_memcpy(&low, set, sizeof low);
+  __builtin_memcpy(&high, set + 16, sizeof high);
+  return static_cast<u32>(_mm512_test_epi32_mask(low, low)) |
+         static_cast<u32>(_mm512_test_epi32_mask(high, high)) << 16;
+#elif defined(__SSE2__)
   u32 mask = 0;
-  for (int i = 0; i < kLanes; ++i) mask |= u32{static_cast<bool>(f(i))} << i;
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) {
+    const __m128 piece = *reinterpret_cast<const __m128*>(set + 4 * k);
+    mask |= static_cast<u32>(_mm_movemask_ps(piece)) << (4 * k);
+  }
   return mask;
+#else
+  u32 mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= set[i] & u32{1} << i;
+  return mask;
+#endif
 }
 
 // Calls make.template operator()<T>() with the C++ type of an integer type; nullptr for others.

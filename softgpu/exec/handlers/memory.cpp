@@ -1,146 +1,11 @@
-// ld and st. The addresses of half a warp are looked at together (tiles are often 16 wide): mostly
-// they are consecutive or all the same, and inside the memory that the instruction means. Whatever
-// does not pass the quick checks goes lane by lane through checked_address(), which finds the
-// memory or raises the fault.
-//
-// A lane that is not in the mask gets the address of one that is, so that gathers need no mask.
-#include "softgpu/exec/memory.h"
-#include "softgpu/exec/handlers/lanes_inl.h"
+// ld and st. Device memory is read and written by other threads too; these are ordinary accesses
+// all the same: a program that races has undefined values on a GPU as well.
+#include "softgpu/exec/handlers/addresses_inl.h"
 #include "softgpu/exec/handlers/tables.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace farcall::softgpu::FARCALL_ISA {
 namespace {
 
-constexpr int kHalf = 16;  // lanes
-
-// Eight addresses: one register with AVX-512, two with AVX2; the compiler splits it as needed.
-typedef u64 Addresses __attribute__((vector_size(64), aligned(64), may_alias));
-typedef u32 Offsets __attribute__((vector_size(32), aligned(32), may_alias));
-
-[[gnu::always_inline]] inline Addresses splat(u64 v) { return Addresses{v, v, v, v, v, v, v, v}; }
-[[gnu::always_inline]] inline bool any(Addresses v) {
-#if defined(__AVX512F__)
-  return _mm512_test_epi64_mask(reinterpret_cast<__m512i>(v), reinterpret_cast<__m512i>(v)) != 0;
-#elif defined(__AVX2__)
-  __m256i halves[2];
-  __builtin_memcpy(halves, &v, sizeof v);
-  const __m256i all = _mm256_or_si256(halves[0], halves[1]);
-  return _mm256_testz_si256(all, all) == 0;
-#else
-  u64 all = 0;
-  for (int i = 0; i < 8; ++i) all |= v[i];
-  return all != 0;
-#endif
-}
-template <u64 Step>
-[[gnu::always_inline]] inline Addresses steps(u64 first) {
-  return Addresses{0, Step, 2 * Step, 3 * Step, 4 * Step, 5 * Step, 6 * Step, 7 * Step} +
-         splat(first);
-}
-
-struct WarpAddresses {
-  alignas(64) u64 lane[kLanes];
-  [[gnu::always_inline]] Addresses& part(int k) {
-    return *reinterpret_cast<Addresses*>(lane + 8 * k);
-  }
-};
-
-template <AddressKind Kind>
-[[gnu::always_inline]] inline void find_addresses(Warp& warp, const Op& op, u32 mask,
-                                                  WarpAddresses& out) {
-  const u64 offset = static_cast<u64>(op.imm);
-  for (int k = 0; k < 4; ++k) {
-    if constexpr (Kind == AddressKind::kShared32) {
-      // Shared addresses of 32 bits wrap.
-      const Offsets at = *reinterpret_cast<const Offsets*>(lanes<u32>(warp, op.a) + 8 * k) +
-                         static_cast<u32>(op.imm);
-      out.part(k) = __builtin_convertvector(at, Addresses) + splat(warp.shared_base);
-    } else {
-      const u64 base = Kind == AddressKind::kShared64 ? warp.shared_base + offset : offset;
-      out.part(k) =
-          *reinterpret_cast<const Addresses*>(lanes<u64>(warp, op.a) + 8 * k) + splat(base);
-    }
-  }
-  if (mask != kAllLanes) {
-    const u64 some = out.lane[__builtin_ctz(mask)];
-    for (int i = 0; i < kLanes; ++i) out.lane[i] = (mask >> i & 1) != 0 ? out.lane[i] : some;
-  }
-}
-
-// The memory that an instruction of this kind usually means.
-struct Extent {
-  u64 base, limit;
-  [[gnu::always_inline]] bool holds(u64 address, u64 bytes) const {
-    return bytes <= limit && address - base <= limit - bytes;
-  }
-};
-template <AddressKind Kind>
-[[gnu::always_inline]] inline Extent extent(const Warp& warp) {
-  if constexpr (Kind == AddressKind::kGeneric) return {warp.window_base, warp.window_limit};
-  if constexpr (Kind == AddressKind::kLocal) return {warp.local_base, warp.local_limit};
-  return {warp.shared_base, warp.shared_limit};
-}
-
-// The slow way: finds the memory of each lane or raises a fault. Spaces other than generic may not
-// leave their memory, although checked_address would find another.
-template <AddressKind Kind>
-[[gnu::noinline]] void check_each(Warp& warp, const Op& op, u32 mask, WarpAddresses& at,
-                                  u32 bytes) {
-  const Extent memory = Kind == AddressKind::kLocal ? Extent{warp.local_base, warp.local_bytes}
-                                                    : Extent{warp.shared_base, warp.shared_bytes};
-  for_each_lane(mask, [&](int i) {
-    const bool aligned = (at.lane[i] & (bytes - 1)) == 0;
-    if (Kind != AddressKind::kGeneric && aligned && !memory.holds(at.lane[i], bytes)) {
-      raise_fault(warp, op, i, Fault::Kind::kIllegalAddress, at.lane[i], nullptr);
-    }
-    checked_address(warp, op, i, at.lane[i], bytes);
-  });
-}
-
-enum class Shape : u8 { kConsecutive, kUniform, kScattered };
-
-// How the addresses of half a warp lie, for accesses of `Bytes`; checks them all. Lanes not in the
-// mask count as consecutive too, so kConsecutive is only right where all are active.
-template <AddressKind Kind, u64 Bytes>
-[[gnu::always_inline]] inline Shape check_half(Warp& warp, const Op& op, u32 mask,
-                                               WarpAddresses& at, int half) {
-  const u64 start = at.lane[kHalf * half];
-  const Addresses low = at.part(2 * half) - splat(start),
-                  high = at.part(2 * half + 1) - splat(start);
-  const Extent memory = extent<Kind>(warp);
-  const bool aligned = (start & (Bytes - 1)) == 0;
-  if (!any((low ^ steps<Bytes>(0)) | (high ^ steps<Bytes>(8 * Bytes))) && aligned &&
-      memory.holds(start, kHalf * Bytes)) {
-    return Shape::kConsecutive;
-  }
-  if (!any(low | high) && aligned && memory.holds(start, Bytes)) return Shape::kUniform;
-  bool good = false;
-  if (memory.limit >= Bytes) {
-    const Addresses last = splat(memory.limit - Bytes), base = splat(memory.base),
-                    bits = splat(Bytes - 1);
-    const Addresses a = at.part(2 * half), b = at.part(2 * half + 1);
-    good = !any(reinterpret_cast<Addresses>(a - base > last) |
-                reinterpret_cast<Addresses>(b - base > last) | ((a | b) & bits));
-  }
-  if (!good) [[unlikely]]
-    check_each<Kind>(warp, op, mask & (u32{0xffff} << (kHalf * half)), at, Bytes);
-  return Shape::kScattered;
-}
-
-template <class Register, class T>
-[[gnu::always_inline]] inline Register extend(T v) {
-  if constexpr (kIsSigned<T>)
-    return static_cast<Register>(static_cast<Signed<Register>>(v));
-  else
-    return static_cast<Register>(v);
-}
-
-// Device memory is read and written by other threads too; this is an ordinary access all the same.
-// A program that races has undefined values on a GPU as well.
 template <class T>
 [[gnu::always_inline]] inline T read(u64 address) {
   typedef T Unaligned __attribute__((may_alias));
@@ -151,6 +16,16 @@ template <class T>
   typedef T Unaligned __attribute__((may_alias));
   *reinterpret_cast<Unaligned*>(address) = value;
 }
+
+template <class Register, class T>
+[[gnu::always_inline]] inline Register extend(T v) {
+  if constexpr (kIsSigned<T>)
+    return static_cast<Register>(static_cast<Signed<Register>>(v));
+  else
+    return static_cast<Register>(v);
+}
+
+// ---- sixteen values at a time ----
 
 // Sixteen values from anywhere. Written with full-width stores: the next instruction reads them so.
 template <class T, class Register>
@@ -183,45 +58,128 @@ template <class T, class Register>
   for (int i = 0; i < kHalf; ++i) to[i] = v;
 }
 
+template <class T, class Register>
+[[gnu::always_inline]] inline void load_consecutive(Register* to, u64 from) {
+  const auto* values = reinterpret_cast<const typename Aliased<T>::Type*>(from);
+  if constexpr (sizeof(T) == sizeof(Register)) {
+    copy_vectors<kHalf * sizeof(T)>(to, reinterpret_cast<const void*>(from));
+  } else {
+    for (int i = 0; i < kHalf; ++i) to[i] = extend<Register>(values[i]);
+  }
+}
+
+// Lanes that are not active may point to closed memory.
+template <class T, class Register>
+[[gnu::always_inline]] inline void load_some(Register* to, u64 from, u32 active) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4 && sizeof(Register) == 4) {
+    _mm512_store_si512(to, _mm512_maskz_loadu_epi32(static_cast<__mmask16>(active),
+                                                    reinterpret_cast<const void*>(from)));
+    return;
+  }
+  if constexpr (sizeof(T) == 8) {
+    for (int k = 0; k < 2; ++k) {
+      _mm512_store_si512(to + 8 * k,
+                         _mm512_maskz_loadu_epi64(static_cast<__mmask8>(active >> (8 * k)),
+                                                  reinterpret_cast<const T*>(from) + 8 * k));
+    }
+    return;
+  }
+#endif
+  for_each_lane(active, [&](int i) {
+    to[i] = extend<Register>(read<T>(from + static_cast<u64>(i) * sizeof(T)));
+  });
+}
+
+template <class T, class Register>
+[[gnu::always_inline]] inline void store_consecutive(u64 to, const Register* values) {
+  if constexpr (sizeof(T) == sizeof(Register)) {
+    copy_vectors<kHalf * sizeof(T)>(reinterpret_cast<void*>(to), values);
+  } else {
+    T raw[kHalf];
+    for (int i = 0; i < kHalf; ++i) raw[i] = static_cast<T>(values[i]);
+    __builtin_memcpy(reinterpret_cast<void*>(to), raw, sizeof raw);
+  }
+}
+
+template <class T, class Register>
+[[gnu::always_inline]] inline void store_some(u64 to, const Register* values, u32 active) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4 && sizeof(Register) == 4) {
+    _mm512_mask_storeu_epi32(reinterpret_cast<void*>(to), static_cast<__mmask16>(active),
+                             _mm512_load_si512(values));
+    return;
+  }
+  if constexpr (sizeof(T) == 8) {
+    for (int k = 0; k < 2; ++k) {
+      _mm512_mask_storeu_epi64(reinterpret_cast<T*>(to) + 8 * k,
+                               static_cast<__mmask8>(active >> (8 * k)),
+                               _mm512_load_si512(values + 8 * k));
+    }
+    return;
+  }
+#endif
+  for_each_lane(active, [&](int i) {
+    write(to + static_cast<u64>(i) * sizeof(T), static_cast<T>(values[i]));
+  });
+}
+
+// ---- one value for each lane ----
+
+// Whatever is not simply consecutive for all sixteen lanes.
+template <class T, class Register>
+[[gnu::noinline]] void load_shaped(const HalfAddresses& at, u32 active, Register* to) {
+  switch (at.shape) {
+    case Shape::kConsecutive:
+      load_some<T>(to, at.start, active);
+      break;
+    case Shape::kUniform:
+      broadcast<T>(to, at.start);
+      break;
+    case Shape::kScattered:
+      gather<T>(to, at.lane, 0);
+      break;
+  }
+}
+
 template <class T, class Register, AddressKind Kind>
-[[gnu::always_inline]] inline void load_all(Warp& warp, const Op& op, u32 mask, WarpAddresses& at,
-                                            Register* to) {
+[[gnu::always_inline]] inline void load_half(Warp& warp, const Op& op, u32 active, int half,
+                                             Register* to) {
+  HalfAddresses at;
+  find_addresses<Kind, sizeof(T)>(warp, op, active, half, at);
+  // All of a block's shared memory is there, whoever asks.
+  constexpr bool kShared = Kind == AddressKind::kShared32 || Kind == AddressKind::kShared64;
+  if (at.shape == Shape::kConsecutive && (active == kWholeHalf || kShared))
+    load_consecutive<T>(to, at.start);
+  else if (sizeof(T) == sizeof(Register) && at.shape == Shape::kUniform)
+    broadcast<T>(to, at.start);
+  else
+    load_shaped<T>(at, active, to);
+}
+
+template <class T, class Register, AddressKind Kind>
+[[gnu::noinline]] void load_partly(Warp& warp, const Op& op, u32 mask) {
+  alignas(64) Register values[kLanes];
   for (int half = 0; half < 2; ++half) {
-    const u32 active = mask >> (kHalf * half) & 0xffff;
-    if (active == 0) continue;
-    Register* const d = to + kHalf * half;
-    const u64 start = at.lane[kHalf * half];
-    switch (check_half<Kind, sizeof(T)>(warp, op, mask, at, half)) {
-      case Shape::kConsecutive:
-        if constexpr (sizeof(T) == sizeof(Register)) {
-          __builtin_memcpy(d, reinterpret_cast<const void*>(start), kHalf * sizeof(T));
-        } else {
-          T raw[kHalf];
-          __builtin_memcpy(raw, reinterpret_cast<const void*>(start), sizeof raw);
-          for (int i = 0; i < kHalf; ++i) d[i] = extend<Register>(raw[i]);
-        }
-        break;
-      case Shape::kUniform:
-        broadcast<T>(d, start);
-        break;
-      case Shape::kScattered:
-        gather<T>(d, at.lane + kHalf * half, 0);
-        break;
+    const u32 active = mask >> (kHalf * half) & kWholeHalf;
+    Register* const to = values + kHalf * half;
+    if (active != 0) {
+      load_half<T, Register, Kind>(warp, op, active, half, to);
+    } else {  // written by nobody, but read
+      for (int i = 0; i < kHalf; ++i) to[i] = 0;
     }
   }
+  write_lanes(lanes<Register>(warp, op.d), mask, values);
 }
 
 template <class T, class Register, AddressKind Kind>
 void load(Warp& warp, const Op& op, u32 mask) {
   warp.current = &op;
   warp.current_mask = mask;
-  WarpAddresses at;
-  find_addresses<Kind>(warp, op, mask, at);
-  auto* const d = lanes<Register>(warp, op.d);
-  if (mask == kAllLanes) return load_all<T, Register, Kind>(warp, op, mask, at, d);
-  alignas(64) Register values[kLanes] = {};
-  load_all<T, Register, Kind>(warp, op, mask, at, values);
-  write_lanes(d, mask, values);
+  if (mask != kAllLanes) return load_partly<T, Register, Kind>(warp, op, mask);
+  Register* const d = lanes<Register>(warp, op.d);
+  for (int half = 0; half < 2; ++half)
+    load_half<T, Register, Kind>(warp, op, kWholeHalf, half, d + kHalf * half);
 }
 
 // .param of the kernel: one value for all. The decoder has checked the offset.
@@ -239,85 +197,145 @@ void load_param_vector(Warp& warp, const Op& op, u32 mask) {
   }
 }
 
+template <class T, class Register>
+[[gnu::noinline]] void store_shaped(const HalfAddresses& at, u32 active, const Register* values) {
+  switch (at.shape) {
+    case Shape::kConsecutive:
+      store_some<T>(at.start, values, active);
+      break;
+    case Shape::kUniform:  // of several lanes with one address the last wins
+      write(at.start, static_cast<T>(values[31 - __builtin_clz(active)]));
+      break;
+    case Shape::kScattered:  // in lane order, for the same reason
+      for_each_lane(active, [&](int i) { write(at.lane[i], static_cast<T>(values[i])); });
+      break;
+  }
+}
+
 template <class T, class Register, AddressKind Kind>
 void store(Warp& warp, const Op& op, u32 mask) {
   warp.current = &op;
   warp.current_mask = mask;
-  WarpAddresses at;
-  find_addresses<Kind>(warp, op, mask, at);
   for (int half = 0; half < 2; ++half) {
-    const u32 active = mask >> (kHalf * half) & 0xffff;
+    const u32 active = mask >> (kHalf * half) & kWholeHalf;
     if (active == 0) continue;
-    const auto* const values = lanes<Register>(warp, op.b) + kHalf * half;
-    const u64* const to = at.lane + kHalf * half;
-    const Shape shape = check_half<Kind, sizeof(T)>(warp, op, mask, at, half);
-    if (shape == Shape::kConsecutive && active == 0xffff) {
-      if constexpr (sizeof(T) == sizeof(Register)) {
-        __builtin_memcpy(reinterpret_cast<void*>(to[0]), values, kHalf * sizeof(T));
-      } else {
-        T raw[kHalf];
-        for (int i = 0; i < kHalf; ++i) raw[i] = static_cast<T>(values[i]);
-        __builtin_memcpy(reinterpret_cast<void*>(to[0]), raw, sizeof raw);
-      }
-    } else {  // in lane order: of several lanes with one address the last wins
-      for_each_lane(active, [&](int i) { write(to[i], static_cast<T>(values[i])); });
-    }
+    const Register* const values = lanes<Register>(warp, op.b) + kHalf * half;
+    HalfAddresses at;
+    find_addresses<Kind, sizeof(T)>(warp, op, active, half, at);
+    if (at.shape == Shape::kConsecutive && active == kWholeHalf)
+      store_consecutive<T>(at.start, values);
+    else
+      store_shaped<T>(at, active, values);
   }
 }
 
-template <int Count, class T, class Register, AddressKind Kind>
-[[gnu::always_inline]] inline void load_elements(Warp& warp, const Op& op, u32 mask) {
-  warp.current = &op;
-  warp.current_mask = mask;
-  WarpAddresses at;
-  find_addresses<Kind>(warp, op, mask, at);
-  alignas(64) Register values[Count][kLanes];
-  for (int half = 0; half < 2; ++half) {
-    if ((mask >> (kHalf * half) & 0xffff) == 0) continue;
-    const u64* const from = at.lane + kHalf * half;
-    const bool uniform =
-        check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half) == Shape::kUniform;
-    for (int k = 0; k < Count; ++k) {
-      if (uniform)
-        broadcast<T>(values[k] + kHalf * half, from[0] + static_cast<u64>(k) * sizeof(T));
-      else
-        gather<T>(values[k] + kHalf * half, from, static_cast<u64>(k) * sizeof(T));
+// ---- vectors: op.count elements, whose slots are in the list ----
+
+template <AddressKind Kind, class T>
+[[gnu::noinline]] void find_vectors(Warp& warp, const Op& op, u32 active, int half,
+                                    HalfAddresses& at) {
+  switch (op.count) {
+    case 2:
+      return find_addresses<Kind, sizeof(T) * 2>(warp, op, active, half, at);
+    case 4:
+      return find_addresses<Kind, sizeof(T) * 4>(warp, op, active, half, at);
+    default:
+      return find_addresses<Kind, sizeof(T) * 8>(warp, op, active, half, at);
+  }
+}
+
+constexpr int kElementsMax = 8;
+
+template <int Count, class T, class Register>
+[[gnu::always_inline]] inline void split(u64 start, Register (*to)[kLanes], int first) {
+  const auto* from = reinterpret_cast<const typename Aliased<T>::Type*>(start);
+  for (int i = 0; i < kHalf; ++i) {
+    for (int k = 0; k < Count; ++k) to[k][first + i] = extend<Register>(from[i * Count + k]);
+  }
+}
+template <int Count, class T, class Register>
+[[gnu::always_inline]] inline void join(u64 start, const Register* const* values, int first) {
+  auto* const to = reinterpret_cast<typename Aliased<T>::Type*>(start);
+  for (int i = 0; i < kHalf; ++i) {
+    for (int k = 0; k < Count; ++k) to[i * Count + k] = static_cast<T>(values[k][first + i]);
+  }
+}
+
+template <class T, class Register>
+[[gnu::noinline]] void load_vectors(HalfAddresses& at, u32 active, int half, int count,
+                                    Register (*to)[kLanes]) {
+  const int first = kHalf * half;
+  if (at.shape == Shape::kUniform) {
+    for (int k = 0; k < count; ++k)
+      broadcast<T>(to[k] + first, at.start + static_cast<u64>(k) * sizeof(T));
+    return;
+  }
+  if (at.shape == Shape::kConsecutive) {
+    if (active == kWholeHalf && count == 2) return split<2, T>(at.start, to, first);
+    if (active == kWholeHalf && count == 4) return split<4, T>(at.start, to, first);
+    // Where nobody asks the memory may be closed.
+    const u64 vector_bytes = static_cast<u64>(count) * sizeof(T);
+    for (int i = 0; i < kHalf; ++i) {
+      const int source = (active >> i & 1) != 0 ? i : __builtin_ctz(active);
+      at.lane[i] = at.start + static_cast<u64>(source) * vector_bytes;
     }
   }
-  for (int k = 0; k < Count; ++k) {
+  for (int k = 0; k < count; ++k)
+    gather<T>(to[k] + first, at.lane, static_cast<u64>(k) * sizeof(T));
+}
+
+template <class T, class Register, AddressKind Kind>
+void load_vector(Warp& warp, const Op& op, u32 mask) {
+  warp.current = &op;
+  warp.current_mask = mask;
+  alignas(64) Register values[kElementsMax][kLanes];
+  for (int half = 0; half < 2; ++half) {
+    const u32 active = mask >> (kHalf * half) & kWholeHalf;
+    if (active != 0) {
+      HalfAddresses at;
+      find_vectors<Kind, T>(warp, op, active, half, at);
+      load_vectors<T>(at, active, half, op.count, values);
+    } else {  // written by nobody, but read
+      for (int k = 0; k < op.count; ++k) {
+        for (int i = 0; i < kHalf; ++i) values[k][kHalf * half + i] = 0;
+      }
+    }
+  }
+  for (int k = 0; k < op.count; ++k) {
     if (op.list[k] != kNoSlot) write_lanes(lanes<Register>(warp, op.list[k]), mask, values[k]);
   }
 }
-template <class T, class Register, AddressKind Kind>
-void load_vector(Warp& warp, const Op& op, u32 mask) {
-  if (op.count == 2) return load_elements<2, T, Register, Kind>(warp, op, mask);
-  if (op.count == 4) return load_elements<4, T, Register, Kind>(warp, op, mask);
-  if constexpr (sizeof(T) == 4) load_elements<8, T, Register, Kind>(warp, op, mask);
-}
 
-template <int Count, class T, class Register, AddressKind Kind>
-[[gnu::always_inline]] inline void store_elements(Warp& warp, const Op& op, u32 mask) {
-  warp.current = &op;
-  warp.current_mask = mask;
-  WarpAddresses at;
-  find_addresses<Kind>(warp, op, mask, at);
-  for (int half = 0; half < 2; ++half) {
-    if ((mask >> (kHalf * half) & 0xffff) != 0)
-      check_half<Kind, sizeof(T) * Count>(warp, op, mask, at, half);
+template <class T, class Register>
+[[gnu::noinline]] void store_vectors(const HalfAddresses& at, u32 active, int half, int count,
+                                     const Register* const* values) {
+  const int first = kHalf * half;
+  const bool consecutive = at.shape == Shape::kConsecutive;
+  if (consecutive && active == kWholeHalf) {
+    if (count == 2) return join<2, T>(at.start, values, first);
+    if (count == 4) return join<4, T>(at.start, values, first);
   }
-  const typename Aliased<Register>::Type* values[Count];
-  for (int k = 0; k < Count; ++k) values[k] = lanes<Register>(warp, op.list[k]);
-  for_each_lane(mask, [&](int i) {
-    for (int k = 0; k < Count; ++k) {
-      write(at.lane[i] + static_cast<u64>(k) * sizeof(T), static_cast<T>(values[k][i]));
-    }
+  const u64 step = consecutive ? static_cast<u64>(count) * sizeof(T) : 0;
+  for_each_lane(active, [&](int i) {
+    u64 to = at.shape == Shape::kScattered ? at.lane[i] : at.start + static_cast<u64>(i) * step;
+    for (int k = 0; k < count; ++k, to += sizeof(T))
+      write(to, static_cast<T>(values[k][first + i]));
   });
 }
+
 template <class T, class Register, AddressKind Kind>
 void store_vector(Warp& warp, const Op& op, u32 mask) {
-  if (op.count == 2) return store_elements<2, T, Register, Kind>(warp, op, mask);
-  if (op.count == 4) return store_elements<4, T, Register, Kind>(warp, op, mask);
-  if constexpr (sizeof(T) == 4) store_elements<8, T, Register, Kind>(warp, op, mask);
+  warp.current = &op;
+  warp.current_mask = mask;
+  const Register* values[kElementsMax];
+  for (int k = 0; k < op.count; ++k) values[k] = lanes<Register>(warp, op.list[k]);
+  for (int half = 0; half < 2; ++half) {
+    const u32 active = mask >> (kHalf * half) & kWholeHalf;
+    if (active == 0) continue;
+    HalfAddresses at;
+    find_vectors<Kind, T>(warp, op, active, half, at);
+    store_vectors<T>(at, active, half, op.count, values);
+  }
 }
 
 // Floats are loaded and stored as their bits.

@@ -23,6 +23,7 @@ const HandlerTable kTable = {
     .store = find_store,
     .load_vector = find_load_vector,
     .store_vector = find_store_vector,
+    .shuffle = find_shuffle,
     .mma = find_mma,
     .matrix_move = find_matrix_move,
     .wmma_load = wmma_load,

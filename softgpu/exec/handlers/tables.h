@@ -22,6 +22,7 @@ Handler find_load(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_load_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
 Handler find_store_vector(ptx::Type type, AddressKind kind, unsigned register_bits);
+Handler find_shuffle(ShuffleMode mode);
 Handler find_mma(MatrixInput a, MatrixInput b, MatrixSum sum, int rows, bool saturate);
 Handler find_matrix_move(MatrixMove move);
 void wmma_load(Warp& warp, const Op& op, u32 mask);

@@ -10,45 +10,6 @@ using namespace FARCALL_ISA;
 
 namespace {
 
-template <ShuffleMode Mode>
-void shuffle(Warp& warp, const Op& op, u32 mask) {
-  u32 values[kLanes];
-  __builtin_memcpy(values, lanes<u32>(warp, op.a), sizeof values);
-  const auto* distance = lanes<u32>(warp, op.b);
-  const auto* limits = lanes<u32>(warp, op.list[0]);
-  u32 results[kLanes] = {};
-  u32 in_range = 0;
-  for_each_lane(mask, [&](int lane) {
-    const int by = static_cast<int>(distance[lane] & 31),
-              clamp = static_cast<int>(limits[lane] & 31);
-    const int segment = static_cast<int>(limits[lane] >> 8 & 31);
-    const int last = (lane & segment) | (clamp & ~segment), first = lane & segment;
-    int source = 0;
-    bool ok = false;
-    switch (Mode) {
-      case ShuffleMode::kUp:
-        source = lane - by, ok = source >= last;
-        break;
-      case ShuffleMode::kDown:
-        source = lane + by, ok = source <= last;
-        break;
-      case ShuffleMode::kButterfly:
-        source = lane ^ by, ok = source <= last;
-        break;
-      case ShuffleMode::kIndex:
-        source = first | (by & ~segment), ok = source <= last;
-        break;
-    }
-    if (!ok) source = lane;
-    // A source lane that does not take part: the value is undefined, on hardware it reads as 0, and
-    // programs that shuffle under a condition have come to rely on that.
-    results[lane] = (mask >> source & 1) != 0 ? values[source] : 0;
-    in_range |= u32{ok} << lane;
-  });
-  if (op.d != kNoSlot) write_lanes(lanes<u32>(warp, op.d), mask, results);
-  set_predicate(warp, op.pq, mask, in_range);
-}
-
 // Lanes that arrived together may name different member masks (tiles of a warp): each set on its
 // own.
 template <class F>
@@ -99,20 +60,6 @@ void redux(Warp& warp, const Op& op, u32 mask) {
 }
 
 }  // namespace
-
-Handler find_shuffle(ShuffleMode mode) {
-  switch (mode) {
-    case ShuffleMode::kUp:
-      return shuffle<ShuffleMode::kUp>;
-    case ShuffleMode::kDown:
-      return shuffle<ShuffleMode::kDown>;
-    case ShuffleMode::kButterfly:
-      return shuffle<ShuffleMode::kButterfly>;
-    case ShuffleMode::kIndex:
-      return shuffle<ShuffleMode::kIndex>;
-  }
-  return nullptr;
-}
 
 void vote(Warp& warp, const Op& op, u32 mask) {
   const u32 values = predicate(warp, op.ps, (op.flags & kVoteNegated) != 0);
