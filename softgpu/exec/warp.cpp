@@ -614,11 +614,11 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
           return_from_function(warp, index, op, active);
           break;
         case Control::kClusterArrive:
-          group.pc = pc + 1;
+          group->pc = pc + 1;
           arrive_at_cluster(warp, active);
           break;
         case Control::kClusterWait:
-          group.pc = pc + 1;
+          group->pc = pc + 1;
           wait_for_cluster(warp, index, active);
           break;
         case Control::kYield:
