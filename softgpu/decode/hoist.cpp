@@ -99,8 +99,13 @@ class Planner {
     // Carries are a state between instructions.
     if (!is_pure(name[0]) || has("cc")) return Lasting::kNot;
     Lasting lasting = Lasting::kGrid;
-    // The block's shared memory may lie elsewhere for the next one.
-    if (name[0] == "cvta" && (has("shared") || has("shared::cta"))) lasting = Lasting::kBlock;
+    if (name[0] == "cvta") {
+      // Which block of a cluster an address belongs to, only the running block can say.
+      if (has("shared::cluster") || (has("to") && (has("shared") || has("shared::cta"))))
+        return Lasting::kNot;
+      // The block's shared memory may lie elsewhere for the next one.
+      if (has("shared") || has("shared::cta")) lasting = Lasting::kBlock;
+    }
     for (size_t i = 1; i < operands.size(); ++i) lasting = meet(lasting, of(operands[i]));
     return lasting;
   }

@@ -146,24 +146,17 @@ void run_prologue(Warp& warp, const std::vector<Op>& ops) {
   for (const Op& op : ops) op.handler(warp, op, kAllLanes);
 }
 
-// Memory for the warp; its prologues can run then.
+// Where the warp's memory lies and what it may use; what follows can run instructions then.
 bool place_warp(Block& block, Warp& warp) {
   const Kernel& kernel = *block.kernel;
   const size_t predicate_bytes = size_t{kernel.predicates} * sizeof(u32);
   if (!warp.registers.reserve(kernel.register_bytes + predicate_bytes)) return false;
-  warp.base[0] = warp.registers.data();
-  warp.base[1] = kernel.constant_memory.data();
-  warp.base[2] = warp.base[3] = block.values.data();
-  return true;
-}
-
-// What is the same for every block of the run.
-bool prepare_warp(Block& block, Warp& warp) {
-  const Kernel& kernel = *block.kernel;
-  if (!place_warp(block, warp)) return false;
   // Lanes a little apart, lest they all fall into one set of the cache.
   const size_t local_bytes = size_t{block.run->stack_bytes} * kLanes;
   if (!warp.local.reserve(local_bytes)) return false;
+  warp.base[0] = warp.registers.data();
+  warp.base[1] = kernel.constant_memory.data();
+  warp.base[2] = warp.base[3] = block.values.data();
   warp.predicates = reinterpret_cast<u32*>(warp.registers.data() + kernel.register_bytes);
   warp.predicates[0] = kAllLanes;
   warp.window_base = block.run->memory->window_base();
@@ -177,6 +170,13 @@ bool prepare_warp(Block& block, Warp& warp) {
   warp.local_base = reinterpret_cast<u64>(warp.local.data());
   warp.local_bytes = local_bytes;
   warp.local_limit = watched ? 0 : local_bytes;
+  return true;
+}
+
+// What is the same for every block of the run.
+bool prepare_warp(Block& block, Warp& warp) {
+  const Kernel& kernel = *block.kernel;
+  if (!place_warp(block, warp)) return false;
   for (const SpecialSlot& s : kernel.specials) {
     if (s.special >= Special::kFirstOfBlock) continue;
     fill<u32>(warp.base[0], s.slot,
