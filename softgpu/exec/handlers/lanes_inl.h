@@ -223,33 +223,33 @@ struct Active {
     const auto* from = lanes<Storage<T>>(warp, slot);
     if constexpr (!kSame<T, float> && !kSame<T, double>) {
       for (int i = 0; i < kLanes; ++i) lane[i] = from[i];
-      return;
-    }
+    } else {
 #if defined(__AVX512F__)
-    constexpr int kPiece = 64 / sizeof(T);
+      constexpr int kPiece = 64 / sizeof(T);
 #pragma GCC unroll 4
-    for (int k = 0; k < kLanes / kPiece; ++k) {
-      __m512i piece;
-      if constexpr (sizeof(T) == 4)
-        piece = _mm512_maskz_load_epi32(static_cast<__mmask16>(mask >> (k * kPiece)),
-                                        from + k * kPiece);
-      else
-        piece =
-            _mm512_maskz_load_epi64(static_cast<__mmask8>(mask >> (k * kPiece)), from + k * kPiece);
-      __builtin_memcpy(lane + k * kPiece, &piece, sizeof piece);
-    }
+      for (int k = 0; k < kLanes / kPiece; ++k) {
+        __m512i piece;
+        if constexpr (sizeof(T) == 4)
+          piece = _mm512_maskz_load_epi32(static_cast<__mmask16>(mask >> (k * kPiece)),
+                                          from + k * kPiece);
+        else
+          piece = _mm512_maskz_load_epi64(static_cast<__mmask8>(mask >> (k * kPiece)),
+                                          from + k * kPiece);
+        __builtin_memcpy(lane + k * kPiece, &piece, sizeof piece);
+      }
 #else
-    typedef Unsigned<T> Piece __attribute__((vector_size(kVectorBytes), may_alias));
-    constexpr int kPiece = kVectorBytes / sizeof(T);
-    Piece bits;
-    for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<T>{1} << i;
+      typedef Unsigned<T> Piece __attribute__((vector_size(kVectorBytes), may_alias));
+      constexpr int kPiece = kVectorBytes / sizeof(T);
+      Piece bits;
+      for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<T>{1} << i;
 #pragma GCC unroll 16
-    for (int k = 0; k < kLanes / kPiece; ++k) {
-      const Piece off = ((Piece{} + Unsigned<T>{mask >> (k * kPiece)}) & bits) == 0;
-      *reinterpret_cast<Piece*>(lane + k * kPiece) =
-          *reinterpret_cast<const Piece*>(from + k * kPiece) & ~off;
-    }
+      for (int k = 0; k < kLanes / kPiece; ++k) {
+        const Piece off = ((Piece{} + Unsigned<T>{mask >> (k * kPiece)}) & bits) == 0;
+        *reinterpret_cast<Piece*>(lane + k * kPiece) =
+            *reinterpret_cast<const Piece*>(from + k * kPiece) & ~off;
+      }
 #endif
+    }
   }
   [[gnu::always_inline]] T operator[](int i) const { return Lane<T>::get(lane[i]); }
 };
