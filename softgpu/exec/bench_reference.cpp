@@ -9,8 +9,10 @@ void vector_add(const float* a, const float* b, float* c, int n) {
   for (int i = 0; i < n; ++i) c[i] = a[i] + b[i];
 }
 
-float sum(const float* in, int n) {
-  float total = 0;
+// In double: a float that has grown to millions no longer takes in what is below one, so one thread
+// can't add up so many in float. (A grid's threads each add few.)
+double sum(const float* in, int n) {
+  double total = 0;
   for (int i = 0; i < n; ++i) total += in[i];
   return total;
 }

@@ -5,7 +5,7 @@
 namespace farcall::softgpu::reference {
 
 void vector_add(const float* a, const float* b, float* c, int n);
-float sum(const float* in, int n);
+double sum(const float* in, int n);
 void histogram(const unsigned char* in, unsigned* counts, int n);
 void divergent(const float* in, float* out, int n);
 void nbody(const float* in, float* acceleration, int n);  // four floats a body

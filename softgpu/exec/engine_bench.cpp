@@ -123,8 +123,7 @@ void streams(Bench& bench, int n, const char* size) {
   auto a = bench.fill(static_cast<size_t>(n)), b = bench.fill(static_cast<size_t>(n)),
        c = bench.fill(static_cast<size_t>(n));
   std::vector<float> expected(static_cast<size_t>(n));
-  float total = 0;
-  double exact = 0;
+  double total = 0, exact = 0;
   for (float v : a) exact += v;
   bench.run(
       "vector_add", size, {blocks}, {256}, Params(a.data(), b.data(), c.data(), n), 0,
@@ -133,7 +132,7 @@ void streams(Bench& bench, int n, const char* size) {
   const auto sums_to = [&](uint32_t parts) {
     double sum = 0;
     for (uint32_t i = 0; i < parts; ++i) sum += c[i];
-    return total != 0 && std::abs(sum - exact) <= 1e-5 * exact;
+    return std::abs(total - exact) <= 1e-9 * exact && std::abs(sum - exact) <= 1e-5 * exact;
   };
   bench.run(
       "reduce_shuffle", size, {1024}, {256}, Params(a.data(), c.data(), n), 0,

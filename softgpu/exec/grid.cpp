@@ -27,6 +27,7 @@ struct Share {
   GridRun& run;
   BlockPool& pool;
   std::vector<std::unique_ptr<Block>> resident;
+  std::vector<std::unique_ptr<Block>> spare;  // finished; the next ones, without asking the pool
   Warp* volatile current_warp = nullptr;
   bool more = true;  // blocks to start
   bool out_of_memory = false;
@@ -130,7 +131,13 @@ BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress
 }
 
 void start(Share& share, std::array<u32, 3> index, Cluster* cluster, u32 rank) {
-  auto block = share.pool.take();
+  std::unique_ptr<Block> block;
+  if (share.spare.empty()) {
+    block = share.pool.take();
+  } else {
+    block = std::move(share.spare.back());
+    share.spare.pop_back();
+  }
   if (!start_block(*block, share.run, index, cluster, rank)) {
     share.out_of_memory = true;
     share.more = false;
@@ -178,13 +185,13 @@ bool retire(Share& share, size_t index) {
     if (cluster->blocks[rank]->living != 0) return false;
   }
   if (cluster->count == 1) {
-    share.pool.give(std::move(share.resident[index]));
+    share.spare.push_back(std::move(share.resident[index]));
     share.resident.erase(share.resident.begin() + static_cast<std::ptrdiff_t>(index));
     return true;
   }
   std::erase_if(share.resident, [&](std::unique_ptr<Block>& block) {
     if (block->cluster != cluster) return false;
-    share.pool.give(std::move(block));
+    share.spare.push_back(std::move(block));
     return true;
   });
   std::erase_if(share.clusters, [&](const auto& other) { return other.get() == cluster; });
@@ -240,7 +247,7 @@ void run_share(void* argument) {
 }
 
 void work_on(GridRun& run, BlockPool& pool) {
-  Share share{run, pool, {}, nullptr, true, false, 0, {}};
+  Share share{run, pool, {}, {}, nullptr, true, false, 0, {}};
   DeviceCodeScope scope;
   Fault fault;
   const bool ok = scope.run_guarded(run_share, &share, &share.current_warp, &fault);
@@ -253,6 +260,7 @@ void work_on(GridRun& run, BlockPool& pool) {
     run.stopped = true;
   }
   for (auto& block : share.resident) pool.give(std::move(block));
+  for (auto& block : share.spare) pool.give(std::move(block));
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ struct Cluster {
   std::array<Block*, kBlocksMax> blocks;  // by rank
 };
 
-struct Block {
+struct alignas(64) Block {
   GridRun* run;
   const Kernel* kernel;
   std::array<u32, 3> index;
@@ -99,7 +99,7 @@ struct Block {
   std::vector<bool> shared_written;  // each byte of shared memory
   std::string text,
       string_argument;  // of device-side printf, here because a fault skips destructors
-  u32 barriers_begun;  // a bit for each at which somebody has arrived
+  u32 barriers_begun;   // a bit for each at which somebody has arrived
 };
 
 // A grid while it runs; lives on the stack of Engine::launch().
@@ -131,8 +131,9 @@ struct GridRun {
   } workspace;
 
   ImageCache images;
-  std::atomic<u64> next_block{0};
-  std::atomic<bool> stopped{false};
+  // Written by all workers all the time: apart from what they only read.
+  alignas(64) std::atomic<u64> next_block{0};
+  alignas(64) std::atomic<bool> stopped{false};
   std::mutex fault_mutex;
   std::optional<Fault> fault;
 };
