@@ -177,6 +177,10 @@ void Capture::invalidate() {
   invalid_ = true;
 }
 
+void Capture::stream_destroyed(const Stream& stream) {
+  if (&stream == origin_.get()) invalidate();
+}
+
 CUresult check_unsafe_call() {
   if (capture_count.load(std::memory_order_acquire) == 0) return CUDA_SUCCESS;
   const ThreadState& thread = this_thread();

@@ -47,6 +47,8 @@ class Capture : public std::enable_shared_from_this<Capture> {
 
   // Something the capture can't hold was asked of one of its streams: it can only be ended now.
   void invalidate();
+  // Without its origin a capture can't end; others that were joined are not missed.
+  void stream_destroyed(const Stream& stream);
 
  private:
   Capture(StreamRef origin, GraphRef graph, CUstreamCaptureMode mode);

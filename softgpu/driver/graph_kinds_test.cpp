@@ -215,10 +215,14 @@ TEST_F(GraphKindsTest, ConditionsNestAndTheirBodiesCanBeCaptured) {
       cuStreamBeginCaptureToGraph(s, body, nullptr, nullptr, 0, CU_STREAM_CAPTURE_MODE_RELAXED),
       CUDA_SUCCESS);
   ASSERT_EQ(add(inner_cells, 1, s), CUDA_SUCCESS);
-  ASSERT_EQ(add(inner_cells, 100, s), CUDA_SUCCESS);
   CUgraph ended;
   ASSERT_EQ(cuStreamEndCapture(s, &ended), CUDA_SUCCESS);
   EXPECT_EQ(ended, body);
+  ASSERT_EQ(
+      cuStreamBeginCaptureToGraph(s, body, nullptr, nullptr, 0, CU_STREAM_CAPTURE_MODE_RELAXED),
+      CUDA_SUCCESS);
+  ASSERT_EQ(add(inner_cells, 100, s), CUDA_SUCCESS);
+  ASSERT_EQ(cuStreamEndCapture(s, nullptr), CUDA_SUCCESS);  // whose graph it is is known
   run(instantiate());
   EXPECT_EQ(read(sum), 10u);
   EXPECT_EQ(read(inner_cells), 303u);  // not when n had become 0

@@ -133,6 +133,27 @@ TEST_F(GraphTest, AStreamThatIsNotJoinedBackSpoilsTheCapture) {
   EXPECT_EQ(read(x), 1u);
 }
 
+TEST_F(GraphTest, AJoinedStreamMayBeDestroyedBeforeTheCaptureEnds) {
+  CUstream a = stream(), b;
+  CUevent fork = event(), join = event();
+  const CUdeviceptr x = cell(0);
+  CUgraph graph;
+  for (bool joins : {true, false}) {
+    ASSERT_EQ(cuStreamCreate(&b, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+    ASSERT_EQ(cuStreamBeginCapture(a, CU_STREAM_CAPTURE_MODE_GLOBAL), CUDA_SUCCESS);
+    ASSERT_EQ(cuEventRecord(fork, a), CUDA_SUCCESS);
+    ASSERT_EQ(cuStreamWaitEvent(b, fork, 0), CUDA_SUCCESS);
+    ASSERT_EQ(store(x, 1, b), CUDA_SUCCESS);
+    ASSERT_EQ(cuEventRecord(join, b), CUDA_SUCCESS);
+    if (joins) {
+      ASSERT_EQ(cuStreamWaitEvent(a, join, 0), CUDA_SUCCESS);
+    }
+    ASSERT_EQ(cuStreamDestroy(b), CUDA_SUCCESS);
+    EXPECT_EQ(cuStreamEndCapture(a, &graph),
+              joins ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+  }
+}
+
 TEST_F(GraphTest, WaitingForACapturedStreamSpoilsTheCapture) {
   CUstream s = stream();
   CUgraph graph;

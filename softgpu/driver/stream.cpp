@@ -76,7 +76,7 @@ CUresult api::cuStreamDestroy_v2(CUstream handle) {
   }
   StreamRef stream = driver().streams.remove(handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (std::shared_ptr<Capture> capture = stream->capture()) capture->invalidate();
+  if (std::shared_ptr<Capture> capture = stream->capture()) capture->stream_destroyed(*stream);
   stream->context().forget_stream(*stream);
   return stream->context().failure();
 }

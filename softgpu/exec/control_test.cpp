@@ -63,6 +63,24 @@ TEST_F(ControlTest, LoopsOfDifferentLengths) {
             each([](uint32_t t) { return t * (t - 1) / 2; }, 100));
 }
 
+// Lanes leave the inner loop at the place where their group began the last time.
+TEST_F(ControlTest, LoopsOfDifferentLengthsInALoop) {
+  EXPECT_EQ(run(kernel("mov.u32 %r0, 0; mov.u32 %r2, 0;\n"
+                       "OUTER: mov.u32 %r1, 0;\n"
+                       "INNER: add.u32 %r0, %r0, 1; add.u32 %r1, %r1, 1; setp.le.u32 %p0, %r1, %t; "
+                       "@%p0 bra INNER;\n"
+                       "add.u32 %r2, %r2, 1; setp.lt.u32 %p1, %r2, 3; @%p1 bra OUTER;\n"
+                       "st.global.u32 [%rd], %r0;")),
+            each([](uint32_t t) { return 3 * (t + 1); }));
+  // The same with lanes that jump ahead.
+  EXPECT_EQ(run(kernel("mov.u32 %r0, 0; mov.u32 %r2, 0; and.b32 %r3, %t, 1;\n"
+                       "LOOP: setp.eq.u32 %p0, %r3, 0; @%p0 bra EVEN; add.u32 %r0, %r0, 1;\n"
+                       "EVEN: add.u32 %r0, %r0, 1; add.u32 %r2, %r2, 1; setp.lt.u32 %p1, %r2, 3; "
+                       "@%p1 bra LOOP;\n"
+                       "st.global.u32 [%rd], %r0;")),
+            each([](uint32_t t) { return 3 * (1 + t % 2); }));
+}
+
 TEST_F(ControlTest, DivergedLanesMeetAgain) {
   // After the if, all lanes vote together.
   EXPECT_EQ(run(kernel("and.b32 %r0, %t, 3; setp.eq.u32 %p0, %r0, 0; mov.u32 %r2, 1; @%p0 bra A; "

@@ -550,6 +550,7 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
             break;
           }
           group->mask = mask &= ~active;
+          group->pc = pc;  // where it began may be the target: others are not to join it there
           move_lanes(warp, target, active, group->depth, group->spins);
           limit = std::min(limit, target);
           if (++pc == limit) meet();
@@ -558,6 +559,7 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
         if (active != mask) {  // those that leave a loop wait behind it
           const u32 rest = mask & ~active;
           group->mask = mask = active;
+          group->pc = pc;
           move_lanes(warp, pc + 1, rest, group->depth, group->spins);
           limit = std::min(limit, pc + 1);
         }
