@@ -205,6 +205,7 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
       to.setZ(from.z);
       to.setPitchBytes(from.pitch_bytes);
       to.setSliceRows(from.slice_rows);
+      to.setContext(from.context);
     };
     put(args.initDestination(), destination);
     put(args.initSource(), source);
@@ -212,6 +213,7 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
     args.setHeight(extent.height);
     args.setDepth(extent.depth);
     args.setStream(stream);
+    args.setPeer(destination.context != source.context);
     return call.post();
   }
   if (direction == Direction::kHostToHost) {

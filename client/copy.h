@@ -42,8 +42,9 @@ struct Side {
   uint64_t address = 0;     // of the first row; 0: `array`
   rpc::HandleId array = 0;  // with x in bytes, y, z
   uint64_t x_bytes = 0, y = 0, z = 0;
-  uint64_t pitch_bytes = 0;  // from row to row
-  uint64_t slice_rows = 0;   // rows from slice to slice
+  uint64_t pitch_bytes = 0;   // from row to row
+  uint64_t slice_rows = 0;    // rows from slice to slice
+  rpc::HandleId context = 0;  // of a copy between devices; 0: the current one
 };
 struct Extent {
   uint64_t width_bytes = 0, height = 1, depth = 1;

@@ -247,6 +247,8 @@ __attribute__((tls_model("initial-exec"))) thread_local ThreadState* this_thread
 void end_thread(void* state) {
   auto* const thread = static_cast<ThreadState*>(state);
   this_thread = nullptr;
+  // The server has been told of this lane's mode: no other thread gets the lane.
+  if (thread->capture_mode != CU_STREAM_CAPTURE_MODE_GLOBAL) return;
   ThreadState fresh;
   fresh.lane.id = thread->lane.id;
   // The lane's streams live on the server, for the next thread.
@@ -270,6 +272,7 @@ __attribute__((noinline)) ThreadState& start_thread() {
       this_thread->lane.id = ++all.count;
     }
   }
+  this_thread->device = default_device().load(std::memory_order_relaxed);
   ::pthread_setspecific(all.at_thread_end, this_thread);
   return *this_thread;
 }
@@ -298,6 +301,11 @@ __attribute__((destructor)) void program_ends() {
 ThreadState& thread_state() {
   ThreadState* const thread = this_thread;
   return thread != nullptr ? *thread : start_thread();
+}
+
+std::atomic<int>& default_device() {
+  static std::atomic<int> device{0};
+  return device;
 }
 
 Session* session(int* error) {

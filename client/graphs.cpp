@@ -130,6 +130,19 @@ int begin_capture(Session& session, HandleId stream, int mode) {
   return reply.result();
 }
 
+int exchange_capture_mode(Session& session, int* mode) {
+  if (*mode < CU_STREAM_CAPTURE_MODE_GLOBAL || *mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+    return CUDA_ERROR_INVALID_VALUE;
+  int& current = thread_state().capture_mode;
+  if (*mode != current) {
+    Call call(session, Opcode::k_farcallThreadCaptureMode);
+    call.args<schema::FarcallThreadCaptureMode>().setMode(*mode);
+    if (const int failed = call.post()) return failed;
+  }
+  std::swap(current, *mode);
+  return CUDA_SUCCESS;
+}
+
 int begin_capture_to_graph(Session& session, HandleId stream, CUgraph graph,
                            const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
                            size_t count, int mode) {

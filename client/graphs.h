@@ -76,6 +76,8 @@ int capture_copy(Session& session, void* memory, uint64_t device, size_t bytes, 
 
 // The functions of these names in both APIs; `stream` is a wire id, results are CUresults.
 FARCALL_API int begin_capture(Session& session, rpc::HandleId stream, int mode);
+// Of the calling thread: sets *mode, a CUstreamCaptureMode, and gives the one before.
+FARCALL_API int exchange_capture_mode(Session& session, int* mode);
 FARCALL_API int begin_capture_to_graph(Session& session, rpc::HandleId stream, CUgraph graph,
                                        const CUgraphNode* dependencies,
                                        const CUgraphEdgeData* edges, size_t count, int mode);

@@ -128,17 +128,32 @@ int check_launch(Session& session, const Kernel& kernel, const LaunchConfig& con
   return check_config(limits_of(session, thread_state().device), config, kernel.layout);
 }
 
-int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
-           void** extra) {
-  if (const int bad = check_launch(session, kernel, config)) return bad;
-  KernelParams taken;
-  if (const int bad = taken.take(kernel, params, extra)) return bad;
+int check_attributes(const LaunchConfig& config) {
   for (unsigned i = 0; i < config.attribute_count; ++i) {
     if (!plain_attribute(config.attributes[i].id)) {
       log::error("launch attribute {} is not supported", int(config.attributes[i].id));
       return CUDA_ERROR_NOT_SUPPORTED;
     }
   }
+  return CUDA_SUCCESS;
+}
+
+void write_attributes(const LaunchConfig& config,
+                      capnp::List<schema::LaunchAttribute>::Builder to) {
+  for (unsigned i = 0; i < config.attribute_count; ++i) {
+    const CUlaunchAttribute& from = config.attributes[i];
+    to[i].setId(from.id);
+    to[i].setValue(
+        capnp::Data::Reader(reinterpret_cast<const kj::byte*>(&from.value), sizeof from.value));
+  }
+}
+
+int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, void** params,
+           void** extra) {
+  if (const int bad = check_launch(session, kernel, config)) return bad;
+  KernelParams taken;
+  if (const int bad = taken.take(kernel, params, extra)) return bad;
+  if (const int bad = check_attributes(config)) return bad;
 
   Call call(session, rpc::Opcode::k_farcallLaunchKernel);
   auto args = call.args<schema::FarcallLaunchKernel>();
@@ -154,13 +169,7 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   args.setCooperative(config.cooperative);
   if (taken.bytes() > 0) taken.write(args.initParams(unsigned(taken.bytes())).begin());
   if (config.attribute_count > 0) {
-    auto attributes = args.initAttributes(config.attribute_count);
-    for (unsigned i = 0; i < config.attribute_count; ++i) {
-      attributes[i].setId(config.attributes[i].id);
-      attributes[i].setValue(
-          capnp::Data::Reader(reinterpret_cast<const kj::byte*>(&config.attributes[i].value),
-                              sizeof config.attributes[i].value));
-    }
+    write_attributes(config, args.initAttributes(config.attribute_count));
   }
   return call.post();
 }

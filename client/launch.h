@@ -9,6 +9,7 @@
 #include "client/api.h"
 #include "client/module.h"
 #include "client/session.h"
+#include "rpc/schema/calls.capnp.h"
 
 namespace farcall::client {
 
@@ -40,6 +41,11 @@ class KernelParams {
 
 // What can be said of a launch without the GPU. A CUresult.
 int check_launch(Session& session, const Kernel& kernel, const LaunchConfig& config);
+
+// Launch attributes cross if their values hold no pointer or handle. A CUresult.
+int check_attributes(const LaunchConfig& config);
+void write_attributes(const LaunchConfig& config,
+                      capnp::List<rpc::schema::LaunchAttribute>::Builder to);
 
 // Either `params`, one pointer per parameter, or the driver API's `extra` list. A CUresult.
 FARCALL_API int launch(Session& session, const Kernel& kernel, const LaunchConfig& config,

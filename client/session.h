@@ -34,10 +34,13 @@ struct ThreadState {
   rpc::HandleId per_thread_stream[16] = {};  // by device; 0: not created yet
   // The same for contexts that are no device's primary one: {context, stream}.
   std::vector<std::pair<rpc::HandleId, rpc::HandleId>> per_thread_stream_of_context;
-  bool in_host_function = false;             // may not call CUDA
+  int capture_mode = 0;                           // CU_STREAM_CAPTURE_MODE_GLOBAL
+  bool in_host_function = false;                  // may not call CUDA
   uint64_t remote_calls = 0, cached_answers = 0;  // for statistics
 };
 FARCALL_API ThreadState& thread_state();
+// What threads use that have not begun yet and choose none: cudaSetValidDevices.
+FARCALL_API std::atomic<int>& default_device();
 
 struct DeviceInfo {
   std::string name;

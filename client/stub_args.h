@@ -50,6 +50,8 @@ class Minted {
 // Device memory that a generated call made or frees, for the table that frees, copies and pointer
 // queries ask.
 FARCALL_API void note_allocation(Session& session, uint64_t address, uint64_t bytes);
+// The same for what another process or pool allocated: the server is asked for its bounds.
+FARCALL_API void note_allocation_of_unknown_size(Session& session, uint64_t address);
 FARCALL_API bool note_free(uint64_t address);  // false: not the start of a live allocation
 
 inline uint64_t address_of(uint64_t address) { return address; }

@@ -5,6 +5,7 @@
     union CUDA_RESOURCE_DESC.res by resType: CU_RESOURCE_TYPE_ARRAY array, ...
     union CUlaunchAttributeValue: CU_LAUNCH_ATTRIBUTE_PRIORITY priority, ...
     sizes CUmemPool_attribute: CU_MEMPOOL_ATTR_RELEASE_THRESHOLD 8, ...
+    opaque CUstreamBatchMemOpParams
     cuMemPoolSetAttribute      async, in value by attr
 
 A line that starts with a blank goes on with the one before. This file knows the grammar only; whether a fact fits the
@@ -25,7 +26,7 @@ WIRE_CLASSES = ("cached", "async", "sync", "blocking")  # cross the wire with a 
 ROLES = ("in", "out", "inout", "creates", "destroys", "ignore", "null")
 MARKS = ("device", "string", "nullable", "allocates", "frees")
 
-_PARAM = re.compile(rf"({'|'.join(ROLES + MARKS)}) (\w+)(?:\[(\w+)\]| by (\w+))?$")
+_PARAM = re.compile(rf"({'|'.join(ROLES + MARKS)}) (\w+)(?:\[(\w+(?:-\d)?)\]| by (\w+))?$")
 
 
 @dataclass
@@ -102,6 +103,7 @@ class Annotations:
     structs: dict[str, StructNote] = field(default_factory=dict)
     unions: dict[str, UnionNote] = field(default_factory=dict)
     sizes: dict[str, SizesNote] = field(default_factory=dict)
+    opaque: set[str] = field(default_factory=set)  # structs and unions that cross as they are
 
 
 def read(path: Path) -> Annotations:
@@ -123,6 +125,8 @@ def read(path: Path) -> Annotations:
             _read_union(notes, path, line, rest)
         elif head == "sizes":
             _read_sizes(notes, path, line, rest)
+        elif head == "opaque":
+            notes.opaque.update(_split(rest))
         else:
             entry = _read_entry(path, line, family, head, rest)
             if entry.name in notes.entries:

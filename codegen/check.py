@@ -179,8 +179,10 @@ class _Planner:
             raise entry.refuse(f"'{param.name}' {why}") from None
         if "allocates" in facts:
             arg.allocates = facts["allocates"].extent
-            if plan.function.find(arg.allocates) is None:
-                raise entry.refuse(f"write `allocates {param.name}[size]` with a parameter for the size")
+            if arg.allocates and plan.function.find(arg.allocates) is None:
+                raise entry.refuse(f"has no parameter '{arg.allocates}'; write `allocates {param.name}[size]` with a "
+                                   f"parameter for the size, or `allocates {param.name}` if the server must be asked")
+            arg.allocates = arg.allocates or "?"
         arg.frees = "frees" in facts
         return arg
 
@@ -199,8 +201,9 @@ class _Planner:
             arg.role, arg.wire = "in", Wire("text", "Text", type.spelling)
             return
         if fact.extent:
-            arg.extent = Extent("const" if fact.extent.isdigit() else "param", fact.extent,
-                                int(fact.extent) if fact.extent.isdigit() else 0)
+            name, _, less = fact.extent.partition("-")
+            arg.extent = Extent("const" if name.isdigit() else "param", name, int(name) if name.isdigit() else 0,
+                                int(less or 0))
         if fact.by:
             self._direct_by(arg, fact, target)
             return
@@ -348,7 +351,10 @@ class _Planner:
         cxx = _without_const(type.bare).removeprefix("struct ").removeprefix("union ")
         plan = StructPlan(record, cxx, schema_type(record.name), self._api.name)
         aliases = {record.name, cxx, *type.names, record.name.removesuffix("_st").removesuffix("_struct")}
-        if record.union:
+        if aliases & self._notes.opaque:
+            plan.opaque = True
+            plan.fields.append(FieldPlan("", "bytes", Wire("raw", "Data", cxx)))
+        elif record.union:
             note = next((self._notes.unions[a] for a in aliases if a in self._notes.unions), None)
             if note is None:
                 raise _Cannot(f"is the union {cxx}; a `union {cxx}: ...` line must say when which member holds")
@@ -379,8 +385,6 @@ class _Planner:
                     wire = self._wire(field.type, field.name in device)
                     if wire.is_stream:
                         raise _Cannot("is a stream inside a struct; write a custom body")
-                    if wire.integer_handle:
-                        raise _Cannot("is an integer handle inside a struct; write a custom body")
                     plan.fields.append(FieldPlan(path, schema_field(path), wire))
             except _Cannot as why:
                 raise _Cannot(f"holds {plan.cxx}, whose field '{path}' {why}") from None

@@ -24,7 +24,7 @@ INTEGER_HANDLES = {"CUmemGenericAllocationHandle": "kMemoryHandle"}
 @dataclass
 class Wire:
     """How one value crosses."""
-    kind: str       # int, float, bool, enum, handle, device, struct, union, bytes, list, text
+    kind: str       # int, float, bool, enum, handle, device, struct, union, bytes, list, text; raw: a whole opaque struct
     capnp: str      # the schema's type
     cxx: str        # the value's C++ type
     handle: str = ""             # HandleType
@@ -67,11 +67,12 @@ class StructPlan:
     api: str
     fields: list[FieldPlan] = field(default_factory=list)
     switches: list[Switch] = field(default_factory=list)
+    opaque: bool = False  # its one field, "bytes", is all of it
 
     @property
     def external(self) -> bool:
         """A union whose holder tells what it holds."""
-        return self.record.union
+        return self.record.union and not self.opaque
 
     @property
     def all_fields(self) -> list[FieldPlan]:
@@ -87,6 +88,7 @@ class Extent:
     kind: str       # param: a count by value; inout: behind a pointer; const; sizes: by an attribute
     name: str = ""  # of the parameter
     value: int = 0
+    less: int = 0   # so many fewer elements than the parameter says
     sizes: SizesNote | None = None
 
 

@@ -149,6 +149,15 @@ struct FarcallMemFree {
   address @0 :UInt64;
 }
 
+# cuMemGetAddressRange, for memory that the client did not allocate: of another process, or of a graph.
+struct FarcallMemRange {
+  address @0 :UInt64;
+}
+struct FarcallMemRangeResults {
+  base @0 :UInt64;
+  bytes @1 :UInt64;
+}
+
 # --- Contexts ------------------------------------------------------------------------------------------------
 
 # cuCtxCreate; the client keeps each thread's stack of contexts, the worker pops what the driver pushed.
@@ -182,6 +191,7 @@ struct CopySide {
   z @4 :UInt64;
   pitchBytes @5 :UInt64;
   sliceRows @6 :UInt64;
+  context @7 :UInt64;       # of a copy between contexts
 }
 struct FarcallMemcpyRowsDtoD {
   destination @0 :CopySide;
@@ -190,6 +200,7 @@ struct FarcallMemcpyRowsDtoD {
   height @3 :UInt64;
   depth @4 :UInt64;
   stream @5 :UInt64;
+  peer @6 :Bool;            # cuMemcpy3DPeerAsync: between the sides' contexts
 }
 
 # cuStreamSynchronize, for bodies that need it whichever library the program entered through.
@@ -227,6 +238,30 @@ struct FarcallOccupancy {
 }
 struct FarcallOccupancyResults {
   blocks @0 :Int32;
+}
+
+# cuOccupancyMaxActiveClusters, or cuOccupancyMaxPotentialClusterSize
+struct FarcallOccupancyClusters {
+  function @0 :UInt64;
+  gridX @1 :UInt32;
+  gridY @2 :UInt32;
+  gridZ @3 :UInt32;
+  blockX @4 :UInt32;
+  blockY @5 :UInt32;
+  blockZ @6 :UInt32;
+  sharedBytes @7 :UInt32;
+  attributes @8 :List(LaunchAttribute);
+  largest @9 :Bool;         # the largest cluster, rather than how many of them fit
+}
+struct FarcallOccupancyClustersResults {
+  value @0 :Int32;
+}
+
+# --- Captures --------------------------------------------------------------------------------------------------------
+
+# cuThreadExchangeStreamCaptureMode of the calling client thread; the client keeps the mode it had before.
+struct FarcallThreadCaptureMode {
+  mode @0 :Int32;           # CUstreamCaptureMode
 }
 
 # --- Copies with host memory inside graphs -----------------------------------------------------------------------

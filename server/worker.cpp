@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "rpc/schema/driver_capture.capnp.h"
 
 namespace farcall::server {
 namespace {
@@ -26,26 +27,6 @@ constexpr size_t kPrimaryContextsMax = 256;
 constexpr const char* kShutdownSentence = "the server is shutting down";
 
 uint64_t data_of(int fd) { return uint64_t(uint32_t(fd)); }
-
-// What begins or ends a capture of a stream, which the driver ties to the thread. A spoiled capture
-// ends, too.
-int capture_change(rpc::Opcode op, int result) {
-  switch (op) {
-    case rpc::Opcode::k_cuStreamBeginCapture_v2:
-    case rpc::Opcode::k_cuStreamBeginCaptureToGraph:
-    case rpc::Opcode::k_cudaStreamBeginCapture:
-    case rpc::Opcode::k_cudaStreamBeginCaptureToGraph:
-      return result == CUDA_SUCCESS ? 1 : 0;
-    case rpc::Opcode::k_cuStreamEndCapture:
-    case rpc::Opcode::k_cudaStreamEndCapture:
-      return result == CUDA_SUCCESS || result == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
-                     result == CUDA_ERROR_STREAM_CAPTURE_UNJOINED
-                 ? -1
-                 : 0;
-    default:
-      return 0;
-  }
-}
 
 }  // namespace
 
@@ -220,7 +201,8 @@ bool Worker::make_call(PoolThread& self, const rpc::Frame& frame) {
   const size_t row = size_t{frame.call} - rpc::kFirstOpcode;
   const DispatchEntry* const entry = row < setup_.dispatch.size() ? &setup_.dispatch[row] : nullptr;
   enter_context(self, lane_.context);
-  if (entry != nullptr && entry->blocking && frame.has(rpc::kWantsReply) && captures_ == 0) {
+  if (!captures_.empty()) permit_unsafe_calls();
+  if (entry != nullptr && entry->blocking && frame.has(rpc::kWantsReply) && captures_.empty()) {
     return make_blocking_call(self, *entry, frame);
   }
   dispatch(self, entry, frame);
@@ -323,10 +305,76 @@ void Worker::dispatch(PoolThread& self, const DispatchEntry* entry, const rpc::F
     assert(call.finished() || ended());
     // NVIDIA's runtime makes a context current when none is.
     if (entry->runtime && self.context == 0) self.context_epoch = 0;
-    const int change = capture_change(call.opcode(), call.result());
-    if (change != 0) captures_ = std::max(0, captures_ + change);  // we lead: these don't block
+    note_capture(call, frame);
   }
   if (std::byte* chunk = call.take_staged_payload()) staging_.release(chunk);
+}
+
+// --- Captures
+// The driver ties a capture to the thread that begins it and, in modes other than RELAXED, refuses
+// unsafe calls there, or everywhere. For a program that is the client's thread; here the leader
+// makes the calls of all of them. So we decide who may, and let the driver refuse the others.
+
+void Worker::set_capture_mode(int mode) {
+  if (mode == CU_STREAM_CAPTURE_MODE_GLOBAL) {
+    capture_modes_.erase(lane_.lane);
+  } else {
+    capture_modes_[lane_.lane] = mode;
+  }
+}
+
+void Worker::permit_unsafe_calls() {
+  const auto set = capture_modes_.find(lane_.lane);
+  const int mode = set == capture_modes_.end() ? CU_STREAM_CAPTURE_MODE_GLOBAL : set->second;
+  const bool refused = std::ranges::any_of(captures_, [&](const Capture& capture) {
+    if (mode == CU_STREAM_CAPTURE_MODE_RELAXED) return false;
+    if (capture.lane == lane_.lane) return capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+    return mode == CU_STREAM_CAPTURE_MODE_GLOBAL && capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+  });
+  if (refused != unsafe_calls_permitted_) return;
+  CUstreamCaptureMode exchanged =
+      refused ? CU_STREAM_CAPTURE_MODE_GLOBAL : CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (driver().cuThreadExchangeStreamCaptureMode != nullptr)
+    (void)driver().cuThreadExchangeStreamCaptureMode(&exchanged);
+  unsafe_calls_permitted_ = !refused;
+}
+
+// A spoiled capture ends, too.
+void Worker::note_capture(const CallContext& call, const rpc::Frame& frame) {
+  namespace schema = rpc::schema;
+  const auto begins = [&](rpc::HandleId stream, int mode) {
+    if (call.result() == CUDA_SUCCESS) captures_.push_back({stream, lane_.lane, mode});
+  };
+  switch (call.opcode()) {
+    case rpc::Opcode::k_cuStreamBeginCapture_v2: {
+      rpc::MessageDecoder message(frame.message);
+      const auto args = message.root<schema::CuStreamBeginCaptureV2>();
+      return begins(args.getHStream(), args.getMode());
+    }
+    case rpc::Opcode::k_cuStreamBeginCaptureToGraph: {
+      rpc::MessageDecoder message(frame.message);
+      const auto args = message.root<schema::CuStreamBeginCaptureToGraph>();
+      return begins(args.getHStream(), args.getMode());
+    }
+    case rpc::Opcode::k_cuStreamEndCapture: {
+      if (call.result() != CUDA_SUCCESS && call.result() != CUDA_ERROR_STREAM_CAPTURE_INVALIDATED &&
+          call.result() != CUDA_ERROR_STREAM_CAPTURE_UNJOINED) {
+        return;
+      }
+      rpc::MessageDecoder message(frame.message);
+      const rpc::HandleId stream = message.root<schema::CuStreamEndCapture>().getHStream();
+      std::erase_if(captures_, [&](const Capture& capture) { return capture.stream == stream; });
+      if (captures_.empty() && unsafe_calls_permitted_) {
+        CUstreamCaptureMode exchanged = CU_STREAM_CAPTURE_MODE_GLOBAL;
+        if (driver().cuThreadExchangeStreamCaptureMode != nullptr)
+          (void)driver().cuThreadExchangeStreamCaptureMode(&exchanged);
+        unsafe_calls_permitted_ = false;
+      }
+      return;
+    }
+    default:
+      return;
+  }
 }
 
 CUcontext Worker::primary_context(int device) {

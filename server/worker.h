@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -90,6 +91,8 @@ class Worker {
   // The context is gone, or was reset: forget whatever belongs to it.
   void context_gone(CUcontext context);
   void primary_context_gone(int device);
+  // cuThreadExchangeStreamCaptureMode of the client thread whose call this is.
+  void set_capture_mode(int mode);
   // The calling thread's current context is no longer what the lane says.
   void current_context_unknown();
 
@@ -114,6 +117,8 @@ class Worker {
   bool make_call(PoolThread& self, const rpc::Frame& frame);
   void dispatch(PoolThread& self, const DispatchEntry* entry, const rpc::Frame& frame);
   void enter_context(PoolThread& self, rpc::HandleId context);
+  void note_capture(const CallContext& call, const rpc::Frame& frame);
+  void permit_unsafe_calls();
   bool make_blocking_call(PoolThread& self, const DispatchEntry& entry, const rpc::Frame& frame);
   bool offer_lead();
   bool take_lead_back();
@@ -146,7 +151,15 @@ class Worker {
   std::atomic<uint64_t> async_failure_ = 0;  // call << 32 | result; 0: none
 
   rpc::LaneSwitch lane_;  // the leader's
-  int captures_ = 0;      // the leader's: streams that capture, begun on its thread
+  // Streams that capture, all of them begun on the leader's thread, and by which client thread.
+  struct Capture {
+    rpc::HandleId stream;
+    uint32_t lane;
+    int mode;
+  };
+  std::vector<Capture> captures_;                    // the leader's, as the next two
+  std::unordered_map<uint32_t, int> capture_modes_;  // by lane; those that aren't GLOBAL
+  bool unsafe_calls_permitted_ = false;  // by the leader's thread, while there are captures
   enum class Lead : uint8_t { kHeld, kOffered };
   std::atomic<Lead> lead_ = Lead::kHeld;
 

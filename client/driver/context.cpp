@@ -175,6 +175,12 @@ int cuCtxCreate_v2(Session& session, CUcontext* pctx, unsigned int flags, CUdevi
   return CUDA_SUCCESS;
 }
 
+int cuCtxCreate_v3(Session& session, CUcontext* pctx, CUexecAffinityParam*, int numParams,
+                   unsigned int flags, CUdevice dev) {
+  if (numParams != 0) return CUDA_ERROR_NOT_SUPPORTED;  // a part of a device, as for MPS
+  return cuCtxCreate_v2(session, pctx, flags, dev);
+}
+
 int cuCtxCreate_v4(Session& session, CUcontext* pctx, CUctxCreateParams* ctxCreateParams,
                    unsigned int flags, CUdevice dev) {
   // Execution affinity and CIG sharing are properties of a local device.

@@ -7,6 +7,20 @@
 
 namespace farcall::client::driver {
 
+// Before CUDA 10.1 there was one mode.
+int cuStreamBeginCapture(Session& session, CUstream hStream, bool per_thread_default) {
+  return begin_capture(session, stream_id(session, hStream, per_thread_default),
+                       CU_STREAM_CAPTURE_MODE_GLOBAL);
+}
+
+int cuThreadExchangeStreamCaptureMode(Session& session, CUstreamCaptureMode* mode) {
+  if (mode == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  int exchanged = int(*mode);
+  const int result = exchange_capture_mode(session, &exchanged);
+  if (result == CUDA_SUCCESS) *mode = CUstreamCaptureMode(exchanged);
+  return result;
+}
+
 int cuStreamBeginCapture_v2(Session& session, CUstream hStream, CUstreamCaptureMode mode,
                             bool per_thread_default) {
   return begin_capture(session, stream_id(session, hStream, per_thread_default), int(mode));

@@ -6,6 +6,7 @@
 
 #include "client/contexts.h"
 #include "client/copy.h"
+#include "client/driver/copy_3d.h"
 #include "client/driver_bodies.h"
 #include "client/host_memory.h"
 #include "client/linear_memory.h"
@@ -143,12 +144,6 @@ int cuMemcpyDtoDAsync_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr sr
 
 namespace {
 
-// One side of a CUDA_MEMCPY2D or 3D, in our terms.
-struct CopySide {
-  Side side;
-  bool device = false;
-};
-
 bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray array,
               size_t x_bytes, size_t y, size_t z, size_t pitch, size_t height, size_t width_bytes,
               size_t rows, CopySide* out) {
@@ -180,18 +175,24 @@ bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray a
   return side.pitch_bytes >= width_bytes;
 }
 
-int copy_3d(Session& session, const CUDA_MEMCPY3D_v2& c, HandleId stream) {
+}  // namespace
+
+bool read_sides(const CUDA_MEMCPY3D& c, CopySide* to, CopySide* from) {
+  return c.srcLOD == 0 && c.dstLOD == 0 &&
+         describe(c.dstMemoryType, c.dstHost, c.dstDevice, c.dstArray, c.dstXInBytes, c.dstY,
+                  c.dstZ, c.dstPitch, c.dstHeight, c.WidthInBytes, c.Height, to) &&
+         describe(c.srcMemoryType, c.srcHost, c.srcDevice, c.srcArray, c.srcXInBytes, c.srcY,
+                  c.srcZ, c.srcPitch, c.srcHeight, c.WidthInBytes, c.Height, from);
+}
+
+int copy_3d(Session& session, const CUDA_MEMCPY3D& c, HandleId stream) {
   CopySide to, from;
-  if (c.srcLOD != 0 || c.dstLOD != 0 ||
-      !describe(c.dstMemoryType, c.dstHost, c.dstDevice, c.dstArray, c.dstXInBytes, c.dstY, c.dstZ,
-                c.dstPitch, c.dstHeight, c.WidthInBytes, c.Height, &to) ||
-      !describe(c.srcMemoryType, c.srcHost, c.srcDevice, c.srcArray, c.srcXInBytes, c.srcY, c.srcZ,
-                c.srcPitch, c.srcHeight, c.WidthInBytes, c.Height, &from)) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
+  if (!read_sides(c, &to, &from)) return CUDA_ERROR_INVALID_VALUE;
   return copy_rows(session, direction_of(to.device, from.device), to.side, from.side,
                    {c.WidthInBytes, c.Height, c.Depth}, stream);
 }
+
+namespace {
 
 int copy_2d(Session& session, const CUDA_MEMCPY2D_v2& c, HandleId stream) {
   CUDA_MEMCPY3D_v2 c3{};

@@ -49,6 +49,21 @@ int variable(Session& session, Module* module, const char* name, bool managed, C
   return CUDA_SUCCESS;
 }
 
+// The first `room` kernels, by name, as CUfunction or CUkernel.
+template <class Handle>
+int enumerate(Session& session, Module* module, Handle* out, unsigned room) {
+  if (out == nullptr && room > 0) return CUDA_ERROR_INVALID_VALUE;
+  if (!module->symbols_known()) return CUDA_ERROR_NOT_SUPPORTED;
+  unsigned next = 0;
+  for (const auto& [name, layout] : module->symbols().kernels) {
+    if (next == room) break;
+    Kernel* kernel = nullptr;
+    if (const int failed = module->kernel(session, name, &kernel)) return failed;
+    out[next++] = handle_from<Handle>(kernel->id);
+  }
+  return CUDA_SUCCESS;
+}
+
 int param_info(const Kernel* kernel, size_t index, size_t* offset, size_t* size) {
   if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (offset == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -93,7 +108,17 @@ int cuModuleLoad(Session& session, CUmodule* module, const char* fname) {
 
 int cuModuleUnload(Session& session, CUmodule hmod) {
   Module* module = module_of(hmod);
-  return module == nullptr ? CUDA_ERROR_INVALID_HANDLE : Module::unload(session, module);
+  // A module that is a library's goes with it.
+  return module == nullptr || rpc::handle_type(module->id()) != HandleType::kModule
+             ? CUDA_ERROR_INVALID_HANDLE
+             : Module::unload(session, module);
+}
+
+int cuModuleEnumerateFunctions(Session& session, CUfunction* functions, unsigned int numFunctions,
+                               CUmodule mod) {
+  Module* module = module_of(mod);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  return enumerate(session, module, functions, numFunctions);
 }
 
 int cuModuleGetFunction(Session& session, CUfunction* hfunc, CUmodule hmod, const char* name) {
@@ -172,6 +197,16 @@ int cuLibraryGetManaged(Session&, CUdeviceptr*, size_t*, CUlibrary, const char* 
   return CUDA_ERROR_NOT_SUPPORTED;
 }
 
+// The library's own handle serves as its module, as a kernel's does as its function.
+int cuLibraryGetModule(Session&, CUmodule* pMod, CUlibrary library) {
+  Module* module = module_of(library);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (pMod == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (thread_state().lane.context == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  *pMod = handle_from<CUmodule>(module->id());
+  return CUDA_SUCCESS;
+}
+
 int cuLibraryGetKernelCount(Session&, unsigned int* count, CUlibrary lib) {
   Module* module = module_of(lib);
   if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -185,16 +220,7 @@ int cuLibraryEnumerateKernels(Session& session, CUkernel* kernels, unsigned int 
                               CUlibrary lib) {
   Module* module = module_of(lib);
   if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (kernels == nullptr && numKernels > 0) return CUDA_ERROR_INVALID_VALUE;
-  if (!module->symbols_known()) return CUDA_ERROR_NOT_SUPPORTED;
-  unsigned next = 0;
-  for (const auto& [name, layout] : module->symbols().kernels) {
-    if (next == numKernels) break;
-    Kernel* kernel = nullptr;
-    if (const int failed = module->kernel(session, name, &kernel)) return failed;
-    kernels[next++] = handle_from<CUkernel>(kernel->id);
-  }
-  return CUDA_SUCCESS;
+  return enumerate(session, module, kernels, numKernels);
 }
 
 // --- Kernels and functions
@@ -235,7 +261,6 @@ int cuFuncGetModule(Session&, CUmodule* hmod, CUfunction hfunc) {
   const Kernel* known = find_kernel(id_of(hfunc));
   if (known == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (hmod == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (rpc::handle_type(known->module->id()) != HandleType::kModule) return CUDA_ERROR_NOT_SUPPORTED;
   *hmod = handle_from<CUmodule>(known->module->id());
   return CUDA_SUCCESS;
 }

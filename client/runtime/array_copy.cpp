@@ -2,11 +2,13 @@
 // cudaMemcpy2DToArray and its kin, and the three-dimensional copies. The runtime counts some of
 // them in elements of the array, so its format is asked for first: one round trip for an array, and
 // only then.
+#include <cuda.h>
 #include <driver_types.h>
 
 #include <algorithm>
 
 #include "client/copy.h"
+#include "client/copy_batch.h"
 #include "client/runtime/copy_kind.h"
 #include "client/runtime_bodies.h"
 #include "client/runtime_structs.h"
@@ -150,7 +152,8 @@ HandleId default_stream(Session& session, bool per_thread_default) {
 
 // ---- three dimensions ----
 
-int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream) {
+int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream, HandleId to_context = 0,
+            HandleId from_context = 0) {
   if (p == nullptr) return cudaErrorInvalidValue;
   const HandleId from_array = id_of(p->srcArray), to_array = id_of(p->dstArray);
   if ((from_array != 0 && p->srcPtr.ptr != nullptr) || (to_array != 0 && p->dstPtr.ptr != nullptr))
@@ -198,11 +201,41 @@ int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream) {
     return in_memory(address_of(memory.ptr) + (pos.z * memory.ysize + pos.y) * memory.pitch + pos.x,
                      memory.pitch, memory.ysize);
   };
-  return copy_rows(session, direction, side(to_array, to_unit, p->dstPtr, p->dstPos),
-                   side(from_array, from_unit, p->srcPtr, p->srcPos), extent, stream);
+  Side to = side(to_array, to_unit, p->dstPtr, p->dstPos);
+  Side from = side(from_array, from_unit, p->srcPtr, p->srcPos);
+  to.context = to_context;
+  from.context = from_context;
+  return copy_rows(session, direction, to, from, extent, stream);
+}
+
+// The same between devices: positions and extent as above, and each side's device.
+int copy_3d_peer(Session& session, const cudaMemcpy3DPeerParms* p, HandleId stream) {
+  if (p == nullptr) return cudaErrorInvalidValue;
+  for (const int device : {p->srcDevice, p->dstDevice}) {
+    if (device < 0 || size_t(device) >= session.devices().size()) return cudaErrorInvalidDevice;
+  }
+  cudaMemcpy3DParms plain = {};
+  plain.srcArray = p->srcArray;
+  plain.srcPos = p->srcPos;
+  plain.srcPtr = p->srcPtr;
+  plain.dstArray = p->dstArray;
+  plain.dstPos = p->dstPos;
+  plain.dstPtr = p->dstPtr;
+  plain.extent = p->extent;
+  plain.kind = cudaMemcpyDeviceToDevice;
+  return copy_3d(session, &plain, stream, rpc::primary_context_id(p->dstDevice),
+                 rpc::primary_context_id(p->srcDevice));
 }
 
 }  // namespace
+
+int cudaMemcpy3DPeer(Session& session, const cudaMemcpy3DPeerParms* p, bool per_thread_default) {
+  return copy_3d_peer(session, p, default_stream(session, per_thread_default));
+}
+int cudaMemcpy3DPeerAsync(Session& session, const cudaMemcpy3DPeerParms* p, cudaStream_t stream,
+                          bool per_thread_default) {
+  return copy_3d_peer(session, p, stream_id(session, stream, per_thread_default));
+}
 
 int cudaMemcpy3D(Session& session, const cudaMemcpy3DParms* p, bool per_thread_default) {
   return copy_3d(session, p, default_stream(session, per_thread_default));
@@ -250,6 +283,57 @@ int cudaMemcpy2DArrayToArray(Session& session, cudaArray_t dst, size_t wOffsetDs
                    in_array(id_of(dst), wOffsetDst, hOffsetDst, 0),
                    in_array(id_of(src), wOffsetSrc, hOffsetSrc, 0), {width, height, 1},
                    default_stream(session, per_thread_default));
+}
+
+// Goes on in the next row of both, which may be of different length.
+int cudaMemcpyArrayToArray(Session& session, cudaArray_t dst, size_t wOffsetDst, size_t hOffsetDst,
+                           cudaArray_const_t src, size_t wOffsetSrc, size_t hOffsetSrc,
+                           size_t count, cudaMemcpyKind kind, bool per_thread_default) {
+  if (kind != cudaMemcpyDeviceToDevice && kind != cudaMemcpyDefault)
+    return cudaErrorInvalidMemcpyDirection;
+  if (const int failed = check_array(session, id_of(dst))) return failed;
+  const HandleId stream = default_stream(session, per_thread_default);
+  ArrayShape to;
+  if (const int failed = shape_of(session, id_of(dst), &to)) return failed;
+  if (count != 0 && wOffsetDst >= to.row_bytes) return cudaErrorInvalidValue;
+  return in_rows(
+      session, id_of(src), wOffsetSrc, hOffsetSrc, count,
+      [&](size_t x, size_t row, size_t offset, size_t width, size_t rows) -> int {
+        for (size_t i = 0; i < rows; ++i) {
+          for (size_t done = 0; done < width;) {
+            const size_t at = wOffsetDst + offset + i * width + done;
+            const size_t part = std::min<size_t>(width - done, to.row_bytes - at % to.row_bytes);
+            if (const int failed = copy_rows(
+                    session, Direction::kDeviceToDevice,
+                    in_array(id_of(dst), at % to.row_bytes, hOffsetDst + at / to.row_bytes, 0),
+                    in_array(id_of(src), x + done, row + i, 0), {part, 1, 1}, stream)) {
+              return failed;
+            }
+            done += part;
+          }
+        }
+        return cudaSuccess;
+      });
+}
+
+// --- Batches: the structs are the driver's
+
+int cudaMemcpyBatchAsync(Session& session, void* const* dsts, const void* const* srcs,
+                         const size_t* sizes, size_t count, cudaMemcpyAttributes* attrs,
+                         size_t* attrsIdxs, size_t numAttrs, cudaStream_t stream,
+                         bool per_thread_default) {
+  static_assert(sizeof(cudaMemcpyAttributes) == sizeof(CUmemcpyAttributes));
+  return copy_batch(session, reinterpret_cast<const CUdeviceptr*>(dsts),
+                    reinterpret_cast<const CUdeviceptr*>(srcs), sizes, count,
+                    reinterpret_cast<const CUmemcpyAttributes*>(attrs), attrsIdxs, numAttrs,
+                    nullptr, stream_id(session, stream, per_thread_default));
+}
+
+int cudaMemcpy3DBatchAsync(Session& session, size_t numOps, cudaMemcpy3DBatchOp* opList,
+                           unsigned long long flags, cudaStream_t stream, bool per_thread_default) {
+  static_assert(sizeof(cudaMemcpy3DBatchOp) == sizeof(CUDA_MEMCPY3D_BATCH_OP));
+  return copy_box_batch(session, reinterpret_cast<const CUDA_MEMCPY3D_BATCH_OP*>(opList), numOps,
+                        nullptr, flags, stream_id(session, stream, per_thread_default));
 }
 
 // --- A number of bytes

@@ -93,6 +93,22 @@ int cudaSetDevice(Session& session, int device) {
   return cudaSuccess;
 }
 
+// Threads that choose no device of their own get the list's first one.
+int cudaSetValidDevices(Session& session, int* device_arr, int len) {
+  if (len < 0 || size_t(len) > session.devices().size() || (len > 0 && device_arr == nullptr))
+    return cudaErrorInvalidValue;
+  for (int i = 0; i < len; ++i) {
+    if (device_info(session, device_arr[i]) == nullptr) return cudaErrorInvalidDevice;
+  }
+  default_device().store(len == 0 ? 0 : device_arr[0], std::memory_order_relaxed);
+  ThreadState& thread = thread_state();
+  if (!thread.device_chosen) {
+    thread.device = default_device().load(std::memory_order_relaxed);
+    thread.lane.context = rpc::primary_context_id(thread.device);
+  }
+  return cudaSuccess;
+}
+
 int cudaInitDevice(Session& session, int device, unsigned int, unsigned int) {
   if (device_info(session, device) == nullptr) return cudaErrorInvalidDevice;
   contexts().touch_primary(device);

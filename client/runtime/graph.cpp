@@ -8,6 +8,14 @@
 
 namespace farcall::client::runtime {
 
+int cudaThreadExchangeStreamCaptureMode(Session& session, cudaStreamCaptureMode* mode) {
+  if (mode == nullptr) return cudaErrorInvalidValue;
+  int exchanged = int(*mode);
+  const int result = exchange_capture_mode(session, &exchanged);
+  if (result == cudaSuccess) *mode = cudaStreamCaptureMode(exchanged);
+  return result;
+}
+
 int cudaStreamBeginCapture(Session& session, cudaStream_t stream, cudaStreamCaptureMode mode,
                            bool per_thread_default) {
   return begin_capture(session, stream_id(session, stream, per_thread_default), int(mode));

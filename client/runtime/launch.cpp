@@ -7,10 +7,12 @@
 #include "client/api.h"
 #include "client/host_functions.h"
 #include "client/launch.h"
+#include "client/occupancy.h"
 #include "client/runtime/registration.h"
 #include "client/runtime_bodies.h"
 #include "client/stub.h"
 #include "rpc/schema/calls.capnp.h"
+#include "rpc/schema/driver_function.capnp.h"
 
 namespace farcall::client::runtime {
 namespace {
@@ -101,22 +103,6 @@ int cudaStreamAddCallback(Session& session, cudaStream_t stream, cudaStreamCallb
 
 // --- Attributes
 
-namespace {
-
-// All attributes of a function in one answer, kept for good: they don't change, and what the
-// program sets of them it is told by the setter.
-int function_attributes(Session& session, const Kernel& kernel, std::vector<int>* out) {
-  CachedCall call(session, Opcode::k_farcallFunctionAttributes);
-  call.args<schema::FarcallFunctionAttributes>().setFunction(kernel.id);
-  rpc::Reply reply = call.wait();
-  if (reply.result() != 0) return reply.result();
-  for (const int value : reply.results<schema::FarcallFunctionAttributesResults>().getValues())
-    out->push_back(value);
-  return cudaSuccess;
-}
-
-}  // namespace
-
 int cudaFuncGetAttributes(Session& session, cudaFuncAttributes* attr, const void* func) {
   if (attr == nullptr) return cudaErrorInvalidValue;
   Kernel* kernel = nullptr;
@@ -175,6 +161,16 @@ int cudaFuncSetCacheConfig(Session& session, const void* func, cudaFuncCache cac
   return call.post();
 }
 
+int cudaFuncSetSharedMemConfig(Session& session, const void* func, cudaSharedMemConfig config) {
+  Kernel* kernel = nullptr;
+  if (const int failed = kernel_of(session, func, &kernel)) return failed;
+  Call call(session, Opcode::k_cuFuncSetSharedMemConfig);
+  auto args = call.args<schema::CuFuncSetSharedMemConfig>();
+  args.setHfunc(kernel->id);
+  args.setConfig(int(config));
+  return call.post();
+}
+
 int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session, int* numBlocks,
                                                            const void* func, int blockSize,
                                                            size_t dynamicSMemSize,
@@ -182,16 +178,7 @@ int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session, int
   if (numBlocks == nullptr) return cudaErrorInvalidValue;
   Kernel* kernel = nullptr;
   if (const int failed = kernel_of(session, func, &kernel)) return failed;
-  CachedCall call(session, Opcode::k_farcallOccupancy);
-  auto args = call.args<schema::FarcallOccupancy>();
-  args.setFunction(kernel->id);
-  args.setBlockSize(blockSize);
-  args.setSharedBytes(dynamicSMemSize);
-  args.setFlags(flags);
-  rpc::Reply reply = call.wait();
-  if (reply.result() == cudaSuccess)
-    *numBlocks = reply.results<schema::FarcallOccupancyResults>().getBlocks();
-  return reply.result();
+  return active_blocks(session, *kernel, blockSize, dynamicSMemSize, flags, numBlocks);
 }
 
 int cudaOccupancyMaxActiveBlocksPerMultiprocessor(Session& session, int* numBlocks,
@@ -199,6 +186,51 @@ int cudaOccupancyMaxActiveBlocksPerMultiprocessor(Session& session, int* numBloc
                                                   size_t dynamicSMemSize) {
   return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(session, numBlocks, func, blockSize,
                                                                 dynamicSMemSize, 0);
+}
+
+int cudaOccupancyAvailableDynamicSMemPerBlock(Session& session, size_t* dynamicSmemSize,
+                                              const void* func, int numBlocks, int blockSize) {
+  if (dynamicSmemSize == nullptr) return cudaErrorInvalidValue;
+  Kernel* kernel = nullptr;
+  if (const int failed = kernel_of(session, func, &kernel)) return failed;
+  CachedCall call(session, Opcode::k_cuOccupancyAvailableDynamicSMemPerBlock);
+  auto args = call.args<schema::CuOccupancyAvailableDynamicSMemPerBlock>();
+  args.setFunc(kernel->id);
+  args.setNumBlocks(numBlocks);
+  args.setBlockSize(blockSize);
+  rpc::Reply reply = call.wait();
+  if (reply.result() == cudaSuccess) {
+    *dynamicSmemSize = reply.results<schema::CuOccupancyAvailableDynamicSMemPerBlockResults>()
+                           .getDynamicSmemSize();
+  }
+  return reply.result();
+}
+
+namespace {
+
+int clusters(Session& session, const void* func, const cudaLaunchConfig_t* config,
+             ClusterQuestion question, int* out) {
+  if (out == nullptr || config == nullptr || (config->numAttrs > 0 && config->attrs == nullptr))
+    return cudaErrorInvalidValue;
+  Kernel* kernel = nullptr;
+  if (const int failed = kernel_of(session, func, &kernel)) return failed;
+  LaunchConfig ours = config_of(session, config->gridDim, config->blockDim,
+                                config->dynamicSmemBytes, config->stream, false);
+  ours.attributes = reinterpret_cast<const CUlaunchAttribute*>(config->attrs);
+  ours.attribute_count = config->numAttrs;
+  return ask_clusters(session, *kernel, ours, question, out);
+}
+
+}  // namespace
+
+int cudaOccupancyMaxActiveClusters(Session& session, int* numClusters, const void* func,
+                                   const cudaLaunchConfig_t* launchConfig) {
+  return clusters(session, func, launchConfig, ClusterQuestion::kHowMany, numClusters);
+}
+
+int cudaOccupancyMaxPotentialClusterSize(Session& session, int* clusterSize, const void* func,
+                                         const cudaLaunchConfig_t* launchConfig) {
+  return clusters(session, func, launchConfig, ClusterQuestion::kHowLarge, clusterSize);
 }
 
 int cudaGetKernel(Session& session, cudaKernel_t* kernelPtr, const void* entryFuncAddr) {

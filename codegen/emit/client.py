@@ -318,6 +318,8 @@ def _finish(plan: Plan, arg: Arg) -> list[str]:
         lines.append(f"session.release({arg.name}_handle);")
     if arg.allocates:
         address = f"*{arg.name}" if arg.pointer else arg.name
+        if arg.allocates == "?":
+            return [*lines, f"note_allocation_of_unknown_size(session, address_of({address}));"]
         lines.append(f"note_allocation(session, address_of({address}), {cxx_name(arg.allocates)});")
     return lines
 
@@ -327,7 +329,8 @@ def _count(arg: Arg) -> str:
         return ""
     if arg.extent.kind == "const":
         return str(arg.extent.value)
-    return {"param": f"size_t({arg.extent.name})", "inout": f"{arg.name}_count",
+    less = f" - {arg.extent.less}" if arg.extent.less else ""
+    return {"param": f"size_t({arg.extent.name}{less})", "inout": f"{arg.name}_count",
             "sizes": f"{arg.name}_bytes"}[arg.extent.kind]
 
 

@@ -84,7 +84,8 @@ def _take(arg: Arg) -> list[str]:
 def _take_many(arg: Arg) -> list[str]:
     """An array from the program, whose count must be what it said."""
     name, wire, value = arg.name, arg.wire, f"args.{getter(arg.field)}()"
-    told = {"param": lambda: arg.extent.name, "const": lambda: str(arg.extent.value),
+    less = f" - {arg.extent.less}" if arg.extent.less else ""
+    told = {"param": lambda: arg.extent.name + less, "const": lambda: str(arg.extent.value),
             "sizes": lambda: f"size_by({arg.extent.name})"}[arg.extent.kind]()
     if arg.nullable:
         told = f"args.{has(arg.field)}() ? uint64_t({told}) : 0"

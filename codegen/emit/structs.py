@@ -65,16 +65,17 @@ class _Client:
     def put(self, field: FieldPlan) -> list[str]:
         wire, path = field.wire, f"value.{field.path}"
         if wire.kind == "handle":
-            return [f"if (!usable(session, id_of({path}), rpc::HandleType::{wire.handle})) {{",
+            id = f"rpc::HandleId({path})" if wire.integer_handle else f"id_of({path})"
+            return [f"if (!usable(session, {id}, rpc::HandleType::{wire.handle})) {{",
                     f"  return {INVALID_HANDLE[self._api]};", "}",
-                    f"out.{setter(field.name)}(id_of({path}));"]
+                    f"out.{setter(field.name)}({id});"]
         if wire.kind == "struct":
             return [f"if (const int error = put(session, out.{init(field.name)}(), {path}); error != 0) return error;"]
         return _put_plain(field, path)
 
     def get(self, field: FieldPlan) -> list[str]:
         wire, path = field.wire, f"value.{field.path}"
-        if wire.kind == "handle":
+        if wire.kind == "handle" and not wire.integer_handle:
             return [f"{path} = handle_from<{wire.cxx}>(in.{getter(field.name)}());"]
         if wire.kind == "struct":
             return [f"get(in.{getter(field.name)}(), {path});"]
@@ -88,7 +89,8 @@ class _Server:
     def put(self, field: FieldPlan) -> list[str]:
         wire, path = field.wire, f"value.{field.path}"
         if wire.kind == "handle":
-            return [f"out.{setter(field.name)}(intern(call, rpc::HandleType::{wire.handle}, {path}));"]
+            object = f"reinterpret_cast<void*>({path})" if wire.integer_handle else path
+            return [f"out.{setter(field.name)}(intern(call, rpc::HandleType::{wire.handle}, {object}));"]
         if wire.kind == "struct":
             return [f"put(call, out.{init(field.name)}(), {path});"]
         return _put_plain(field, path)
@@ -104,6 +106,8 @@ class _Server:
 
 def _put_plain(field: FieldPlan, path: str) -> list[str]:
     wire = field.wire
+    if wire.kind == "raw":
+        return ["out.setBytes(rpc::to_data(&value, sizeof value));"]
     if wire.kind == "bytes":
         return [f"out.{setter(field.name)}(rpc::to_data({path}, sizeof {path}));"]
     if wire.kind == "list":
@@ -117,6 +121,8 @@ def _put_plain(field: FieldPlan, path: str) -> list[str]:
 
 def _get_plain(field: FieldPlan, path: str) -> list[str]:
     wire = field.wire
+    if wire.kind == "raw":
+        return ["rpc::from_data(in.getBytes(), &value, sizeof value);"]
     if wire.kind == "bytes":
         return [f"rpc::from_data(in.{getter(field.name)}(), {path}, sizeof {path});"]
     if wire.kind == "list":

@@ -49,6 +49,8 @@ def _struct(struct: StructPlan) -> dict:
 
 def _fill(field: FieldPlan, k: int) -> list[str]:
     wire, path = field.wire, f"value.{field.path}"
+    if wire.kind == "raw":
+        return ["std::memset(static_cast<void*>(&value), 33, sizeof value);"]
     if wire.kind == "handle":
         return [f"{path} = handle_on<{wire.cxx}>(side, HandleType::{wire.handle}, {k});"]
     if wire.kind == "struct":
@@ -62,6 +64,8 @@ def _fill(field: FieldPlan, k: int) -> list[str]:
 
 def _compare(field: FieldPlan) -> str:
     path = field.path
+    if field.wire.kind == "raw":
+        return "std::memcmp(&a, &b, sizeof a) == 0"
     if field.wire.kind == "struct":
         return f"equal(a.{path}, b.{path})"
     if field.wire.kind in ("bytes", "list"):
@@ -163,7 +167,7 @@ class _Test:
             return str(arg.extent.value)
         if arg.extent.kind == "sizes":
             return str(next(iter(arg.extent.sizes.bytes.values())))
-        return self._count
+        return f"({self._count} - {arg.extent.less})" if arg.extent.less else self._count
 
     # The program's side, before the call.
     def _before(self, arg: Arg, k: int) -> list[str]:
@@ -250,7 +254,8 @@ class _Test:
             wanted = f"default_stream() ? nullptr : {self._value(arg, k, 'server')}"
             return [f'same("{name}", {name}, {wanted});']
         if role == "in":
-            return [f'same("{name}", static_cast<{wire.cxx}>({value}), {self._value(arg, k, "server")});']
+            cast = "const_cast" if wire.kind == "device" else "static_cast"
+            return [f'same("{name}", {cast}<{wire.cxx}>({value}), {self._value(arg, k, "server")});']
         if role == "inout":
             lines = [f'same("{name}", {value}, {self._value(arg, k, "server")});']
             if arg.name in self._counts:

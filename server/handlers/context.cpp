@@ -69,6 +69,16 @@ void farcallPrimaryContextReset(CallContext& call) {
   call.finish(driver.cuDevicePrimaryCtxReset_v2(device));
 }
 
+void farcallThreadCaptureMode(CallContext& call) {
+  const int mode = call.args<schema::FarcallThreadCaptureMode>().getMode();
+  if (mode < CU_STREAM_CAPTURE_MODE_GLOBAL || mode > CU_STREAM_CAPTURE_MODE_RELAXED) {
+    call.invalidate("no mode of capturing");
+    return call.refuse();
+  }
+  call.worker().set_capture_mode(mode);
+  call.finish(CUDA_SUCCESS);
+}
+
 void farcallStreamSynchronize(CallContext& call) {
   const auto args = call.args<schema::FarcallStreamSynchronize>();
   const auto stream = call.handle<CUstream>(args.getStream(), HandleType::kStream);

@@ -82,4 +82,35 @@ void farcallLaunchKernel(CallContext& call) {
   call.finish(driver.cuLaunchKernelEx(&config, function, nullptr, parameters));
 }
 
+void farcallOccupancyClusters(CallContext& call) {
+  const auto args = call.args<schema::FarcallOccupancyClusters>();
+  const auto function = call.handle<CUfunction>(args.getFunction(), HandleType::kFunction);
+  if (function == nullptr) call.invalidate("no kernel");
+  std::vector<CUlaunchAttribute> attributes;
+  if (!read_attributes(args.getAttributes(), attributes)) {
+    call.invalidate("malformed launch attributes");
+  }
+  if (!call.valid()) return call.refuse();
+  CUlaunchConfig config = {};
+  config.gridDimX = args.getGridX();
+  config.gridDimY = args.getGridY();
+  config.gridDimZ = args.getGridZ();
+  config.blockDimX = args.getBlockX();
+  config.blockDimY = args.getBlockY();
+  config.blockDimZ = args.getBlockZ();
+  config.sharedMemBytes = args.getSharedBytes();
+  config.attrs = attributes.data();
+  config.numAttrs = unsigned(attributes.size());
+  const DriverTable& driver = call.driver();
+  const auto ask = args.getLargest() ? driver.cuOccupancyMaxPotentialClusterSize
+                                     : driver.cuOccupancyMaxActiveClusters;
+  if (ask == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  int value = 0;
+  const CUresult result = ask(&value, function, &config);
+  if (result == CUDA_SUCCESS && call.wants_reply()) {
+    call.results<schema::FarcallOccupancyClustersResults>().setValue(value);
+  }
+  call.finish(result);
+}
+
 }  // namespace farcall::server::handlers

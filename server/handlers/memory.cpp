@@ -224,6 +224,36 @@ Pieces row_pieces(const DriverTable& driver, const RowSide& device, uint64_t wid
   };
 }
 
+// Finishes the call.
+void copy_between_contexts(CallContext& call, const CUDA_MEMCPY3D& rows, uint64_t from, uint64_t to,
+                           CUstream stream) {
+  CUDA_MEMCPY3D_PEER copy = {};
+  copy.srcXInBytes = rows.srcXInBytes;
+  copy.srcY = rows.srcY;
+  copy.srcZ = rows.srcZ;
+  copy.srcMemoryType = rows.srcMemoryType;
+  copy.srcDevice = rows.srcDevice;
+  copy.srcArray = rows.srcArray;
+  copy.srcContext = call.handle<CUcontext>(from, HandleType::kContext);
+  copy.srcPitch = rows.srcPitch;
+  copy.srcHeight = rows.srcHeight;
+  copy.dstXInBytes = rows.dstXInBytes;
+  copy.dstY = rows.dstY;
+  copy.dstZ = rows.dstZ;
+  copy.dstMemoryType = rows.dstMemoryType;
+  copy.dstDevice = rows.dstDevice;
+  copy.dstArray = rows.dstArray;
+  copy.dstContext = call.handle<CUcontext>(to, HandleType::kContext);
+  copy.dstPitch = rows.dstPitch;
+  copy.dstHeight = rows.dstHeight;
+  copy.WidthInBytes = rows.WidthInBytes;
+  copy.Height = rows.Height;
+  copy.Depth = rows.Depth;
+  if (!call.valid()) return call.refuse();
+  if (call.driver().cuMemcpy3DPeerAsync == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  call.finish(call.driver().cuMemcpy3DPeerAsync(&copy, stream));
+}
+
 // The product, or nullopt when nobody can mean it.
 std::optional<uint64_t> product(uint64_t a, uint64_t b, uint64_t c) {
   uint64_t ab = 0, abc = 0;
@@ -309,6 +339,21 @@ void farcallMemFree(CallContext& call) {
   call.finish(call.driver().cuMemFree_v2(args.getAddress()));
 }
 
+void farcallMemRange(CallContext& call) {
+  const auto args = call.args<schema::FarcallMemRange>();
+  if (call.driver().cuMemGetAddressRange_v2 == nullptr)
+    return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  CUdeviceptr base = 0;
+  size_t bytes = 0;
+  const CUresult result = call.driver().cuMemGetAddressRange_v2(&base, &bytes, args.getAddress());
+  if (result == CUDA_SUCCESS) {
+    auto results = call.results<schema::FarcallMemRangeResults>();
+    results.setBase(base);
+    results.setBytes(bytes);
+  }
+  call.finish(result);
+}
+
 // --- Rows
 
 void farcallMemcpyRows(CallContext& call) {
@@ -358,6 +403,8 @@ void farcallMemcpyRowsDtoD(CallContext& call) {
   copy.WidthInBytes = args.getWidthBytes();
   copy.Height = args.getHeight();
   copy.Depth = args.getDepth();
+  if (args.getPeer())
+    return copy_between_contexts(call, copy, from.getContext(), to.getContext(), stream);
   if (!call.valid()) return call.refuse();
   if (call.driver().cuMemcpy3DAsync_v2 == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   call.finish(call.driver().cuMemcpy3DAsync_v2(&copy, stream));

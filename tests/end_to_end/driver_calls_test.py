@@ -1,0 +1,52 @@
+"""What calls of the driver API do remotely is what they do locally, refusals included."""
+
+import unittest
+
+from support import BUILD, EndToEndTest, farcall_runs
+
+
+class DriverCallsTest(EndToEndTest):
+    def check(self, scenario: str) -> None:
+        program = BUILD.program("driver_calls")
+        local = farcall_runs.run_local(BUILD, [program, scenario])
+        self.assertEqual(local.code, 0, local.stderr)
+        self.assertTrue(local.stdout)
+        remote = self.run_remote(program, scenario)
+        self.assertEqual(farcall_runs.differences(local, remote), [], self.explain(remote))
+
+    def test_rows_of_arrays(self):
+        self.check("array_rows")
+
+    def test_copies_between_contexts(self):
+        self.check("peers")
+
+    def test_copies_in_batches(self):
+        self.check("batches")
+
+    def test_streams_wait_for_words(self):
+        self.check("words")
+
+    def test_occupancy(self):
+        self.check("occupancy")
+
+    def test_functions_of_modules_and_libraries(self):
+        self.check("modules")
+
+    def test_texture_references(self):
+        self.check("texture_references")
+
+    def test_tensor_maps(self):
+        self.check("tensor_maps")
+
+    def test_contexts_of_streams(self):
+        self.check("contexts_of_streams")
+
+    def test_which_threads_may_allocate_while_a_stream_captures(self):
+        self.check("capture_modes")
+
+    def test_physical_memory(self):
+        self.check("physical_memory")
+
+
+if __name__ == "__main__":
+    unittest.main()
