@@ -73,15 +73,16 @@ farcall_library(softgpu_engine
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/hoist.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/tensor_map.cpp
     decode/warp.cpp decode/wmma.cpp
-    exec/block.cpp exec/buffer.cpp exec/check.cpp exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
+    exec/barriers.cpp exec/block.cpp exec/buffer.cpp exec/calls.cpp exec/check.cpp exec/control.cpp exec/convoy.cpp
+    exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
     exec/grid.cpp exec/hooks.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
-    exec/warp.cpp exec/handlers/dispatch.cpp
+    exec/warp.cpp exec/warp_sync.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
 target_sources(farcall_softgpu_engine PRIVATE decode/symbols.cpp decode/video.cpp)
 # An Op is aligned to its cache line; passing one by value is no interface between compilers.
 target_compile_options(farcall_softgpu_engine PRIVATE -ffp-contract=off -Wno-psabi)
-set_source_files_properties(exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)
+set_source_files_properties(exec/convoy.cpp exec/warp.cpp PROPERTIES COMPILE_OPTIONS -O3)
 
 # What the engine lacks for the PTX of given libraries; scripts/ptx-coverage runs it.
 add_executable(softgpu-coverage EXCLUDE_FROM_ALL decode/coverage.cpp)
@@ -114,7 +115,7 @@ if(BUILD_TESTING)
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
-    SOURCES ptx/parser_test.cpp decode/hoist_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/memory_test.cpp
+    SOURCES ptx/parser_test.cpp decode/hoist_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/convoy_test.cpp exec/memory_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp exec/race_test.cpp DEPS farcall_softgpu_engine)

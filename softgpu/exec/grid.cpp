@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "softgpu/exec/block.h"
+#include "softgpu/exec/convoy.h"
 #include "softgpu/exec/describe.h"
 #include "softgpu/exec/fault.h"
 #include "softgpu/exec/warp.h"
@@ -29,6 +30,7 @@ struct Share {
   std::vector<std::unique_ptr<Block>> resident;
   std::vector<std::unique_ptr<Block>> spare;  // finished; the next ones, without asking the pool
   Warp* volatile current_warp = nullptr;
+  u32 together;      // warps of a block, see convoy.h
   bool more = true;  // blocks to start
   bool out_of_memory = false;
   u32 warp_turns = 0;
@@ -59,6 +61,7 @@ void check_end(Share& share, Warp& warp) {
   const bool late = !stop && run.deadline != std::chrono::steady_clock::time_point::max() &&
                     std::chrono::steady_clock::now() > run.deadline;
   if (!stop && !late) return;
+  share.current_warp = &warp;
   int lane = -1;
   const Op& op = next_op(warp, &lane);
   raise_fault(warp, op, lane, stop ? Fault::Kind::kStopped : Fault::Kind::kTimeout, 0,
@@ -105,23 +108,48 @@ std::string describe_waits(const Block& block) {
 
 enum class BlockState : u8 { kFinished, kBlocked, kRunning };
 
+// Lets `count` warps from `first` on run once. True: some could go on.
+bool run_warps(Share& share, Block& block, u32 first, u32 count, u32 quantum, bool* progress) {
+  if (count > 1) {
+    const ConvoyOutcome outcome =
+        run_convoy(block, first, count, quantum, progress, &share.current_warp);
+    if (outcome != ConvoyOutcome::kDisbanded) return outcome == ConvoyOutcome::kQuantum;
+  }
+  bool any_quantum = false;
+  for (u32 k = first; k < first + count; ++k) {
+    Warp& warp = *block.warps[k];
+    if (warp.group_count == 0) continue;
+    share.current_warp = &warp;
+    any_quantum |= run_warp(block, warp, quantum, progress) == Outcome::kQuantum;
+  }
+  return any_quantum;
+}
+
+// The first of some warps that is not done; nullptr: all are.
+Warp* first_living(const Block& block, u32 first, u32 count) {
+  for (u32 k = first; k < first + count; ++k) {
+    if (block.warps[k]->group_count != 0) return block.warps[k].get();
+  }
+  return nullptr;
+}
+
 // Lets every warp run once, or until the block is done when nobody else wants the thread.
 BlockState run_block(Share& share, Block& block, bool to_the_end, bool* progress) {
   const u32 quantum = share.resident.size() > 1 ? kQuantumAmongBlocks : kQuantum;
   for (;;) {
     bool any_progress = false, any_quantum = false;
-    for (u32 k = 0; k < block.warp_count; ++k) {
-      Warp& warp = *block.warps[k];
-      if (warp.group_count == 0) continue;
-      share.current_warp = &warp;
-      bool moved = false;
-      if (run_warp(block, warp, quantum, &moved) == Outcome::kQuantum) any_quantum = true;
-      any_progress |= moved;
-      if (++share.warp_turns == share.run.warp_turns_max && warp.group_count != 0) {
-        raise_fault(warp, *warp.current, -1, Fault::Kind::kTimeout, 0, "too many instructions");
+    for (u32 first = 0; first < block.warp_count; first += share.together) {
+      const u32 count = std::min(share.together, block.warp_count - first);
+      if (first_living(block, first, count) == nullptr) continue;
+      any_quantum |= run_warps(share, block, first, count, quantum, &any_progress);
+      Warp* const living = first_living(block, first, count);
+      if (living != nullptr) share.current_warp = living;
+      if (++share.warp_turns == share.run.warp_turns_max && living != nullptr) {
+        raise_fault(*living, *living->current, -1, Fault::Kind::kTimeout, 0,
+                    "too many instructions");
       }
       if (share.run.stopped.load(std::memory_order_relaxed)) return BlockState::kRunning;
-      check_end(share, warp);
+      check_end(share, living != nullptr ? *living : *block.warps[first]);
     }
     *progress |= any_progress;
     if (block.living == 0) return BlockState::kFinished;
@@ -247,7 +275,9 @@ void run_share(void* argument) {
 }
 
 void work_on(GridRun& run, BlockPool& pool) {
-  Share share{run, pool, {}, {}, nullptr, true, false, 0, {}};
+  // A checker is told what each warp does by itself.
+  const u32 together = run.checker == nullptr ? convoy_size(*run.kernel) : 1;
+  Share share{run, pool, {}, {}, nullptr, together, true, false, 0, {}};
   DeviceCodeScope scope;
   Fault fault;
   const bool ok = scope.run_guarded(run_share, &share, &share.current_warp, &fault);
