@@ -14,6 +14,7 @@
 #include "cli/install_paths.h"
 #include "cli/run.h"
 #include "cli/settings.h"
+#include "cli/smi.h"
 
 namespace farcall::cli {
 namespace {
@@ -29,13 +30,29 @@ int run_command(RunOptions options) {
   return run(options, find_install_paths());
 }
 
-int devices_command(const std::string& server, bool softgpu) {
+// Where the libraries lie that a listing asks, and what to call them; the stubs find the server by
+// its variable. nullopt: no server could be chosen, which is printed.
+struct Asked {
+  std::filesystem::path folder;
+  std::string name;
+};
+std::optional<Asked> choose_libraries(const std::string& server, bool softgpu) {
   const InstallPaths paths = find_install_paths();
-  if (softgpu) return list_devices(paths.softgpu, "softgpu, local");
+  if (softgpu) return Asked{paths.softgpu, "softgpu, local"};
   const std::optional<ServerChoice> choice = choose_server(server);
-  if (!choice) return kExitUsage;
+  if (!choice) return std::nullopt;
   ::setenv("FARCALL_SERVER", choice->url.c_str(), 1);
-  return list_devices(paths.stubs, choice->url);
+  return Asked{paths.stubs, choice->url};
+}
+
+int devices_command(const std::string& server, bool softgpu) {
+  const auto asked = choose_libraries(server, softgpu);
+  return asked ? list_devices(asked->folder, asked->name) : kExitUsage;
+}
+
+int smi_command(const std::string& server, bool softgpu, const SmiOptions& options) {
+  const auto asked = choose_libraries(server, softgpu);
+  return asked ? smi(asked->folder, options) : kExitUsage;
 }
 
 int doctor_command(const std::string& server, const std::string& program) {
@@ -82,6 +99,14 @@ int main(int argc, char** argv) {
   add_server(devices);
   devices->add_flag("--softgpu", softgpu, "the software device of this machine instead");
 
+  SmiOptions smi_options;
+  CLI::App* smi = app.add_subcommand("smi", "the devices of the server as nvidia-smi shows them");
+  add_server(smi);
+  smi->add_flag("--softgpu", softgpu, "the software device of this machine instead");
+  smi->add_flag("-L,--list-gpus", smi_options.list, "one line per device");
+  smi->add_option("--query-gpu", smi_options.query, "these fields only, as nvidia-smi names them");
+  smi->add_option("--format", smi_options.format, "of --query-gpu: csv[,noheader][,nounits]");
+
   CLI::App* doctor = app.add_subcommand("doctor", "find out what is wrong, and how to mend it");
   add_server(doctor);
   doctor->add_option("program", program, "look at this program too");
@@ -106,6 +131,7 @@ int main(int argc, char** argv) {
     return run_command(std::move(options));
   }
   if (*devices) return devices_command(server, softgpu);
+  if (*smi) return smi_command(server, softgpu, smi_options);
   if (*doctor) return doctor_command(server, program);
   if (*version) std::puts("farcall " FARCALL_VERSION);
   return EXIT_SUCCESS;

@@ -35,4 +35,15 @@ void Allocations::remove_context(uint64_t context) {
   });
 }
 
+uint64_t Allocations::device_bytes(int device) const {
+  const std::shared_lock lock(mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [address, allocation] : by_address_) {
+    if (allocation.kind == MemoryKind::kDevice && allocation.device == device) {
+      bytes += allocation.bytes;
+    }
+  }
+  return bytes;
+}
+
 }  // namespace farcall::client

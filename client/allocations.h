@@ -31,6 +31,7 @@ class FARCALL_API Allocations {
   std::optional<Allocation> remove(uint64_t address, MemoryKind kind);
   std::optional<Allocation> find(uint64_t address) const;  // that contains it
   void remove_context(uint64_t context);                   // device memory goes with its context
+  uint64_t device_bytes(int device) const;                 // of device memory
 
  private:
   mutable std::shared_mutex mutex_;

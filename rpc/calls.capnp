@@ -381,3 +381,25 @@ struct FarcallGraphHostNodeGet {
 struct FarcallGraphHostNodeGetResults {
   function @0 :UInt64;
 }
+
+# --- NVML ----------------------------------------------------------------------------------------------------------
+
+# Numbers about a device that CUDA does not tell, as the server's libnvidia-ml.so.1 reads them at once.
+# CUDA_ERROR_NOT_SUPPORTED: the server has none.
+struct FarcallNvmlRead {
+  device @0 :UInt32;        # CUDA's ordinal
+  group @1 :UInt8;          # nvml::ReadingGroup
+}
+struct NvmlValue {
+  reading @0 :UInt16;       # nvml::Reading; unknown ones are skipped
+  result @1 :Int32;         # nvmlReturn_t
+  value @2 :UInt64;
+}
+struct FarcallNvmlReadResults {
+  values @0 :List(NvmlValue);
+  serial @1 :Text;          # texts: empty if the device has none
+  vbiosVersion @2 :Text;
+  partNumber @3 :Text;
+  driverVersion @4 :Text;
+  nvmlVersion @5 :Text;
+}

@@ -146,6 +146,11 @@ void CudaLibraries::load_runtime(int major, const std::string& cudart_dir) {
   log::warning("{}", runtime_problem_);
 }
 
+std::string CudaLibraries::nvml_path() const {
+  constexpr const char* kName = "libnvidia-ml.so.1";
+  return softgpu_ ? fs::path(find_softgpu()).replace_filename(kName).string() : kName;
+}
+
 void CudaLibraries::fail(int result, std::string problem) {
   problem_result_ = result;
   problem_ = std::move(problem);

@@ -31,6 +31,8 @@ class CudaLibraries {
   int runtime_version() const { return runtime_version_; }  // 0: there is none
   const std::string& runtime_problem() const { return runtime_problem_; }
   bool is_softgpu() const { return softgpu_; }
+  // The libnvidia-ml.so.1 that goes with the driver, for dlopen.
+  std::string nvml_path() const;
 
  private:
   void load_driver(const CudaOptions& options);

@@ -171,6 +171,7 @@ int serve(const WorkerOptions& options) {
                  .driver = cuda.driver(),
                  .runtime = cuda.runtime(),
                  .runtime_problem = cuda.runtime_problem(),
+                 .nvml = cuda.nvml_path(),
                  .image_store = options.image_store,
                  .image_store_bytes_max = options.image_store_bytes_max,
                  .output = output ? output.take() : UniqueFd(),

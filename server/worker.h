@@ -39,6 +39,7 @@
 #include "server/driver_table.h"
 #include "server/host_functions.h"
 #include "server/image_store.h"
+#include "server/nvml.h"
 #include "server/ordered_copies.h"
 #include "server/output_capture.h"
 #include "server/pending_copies.h"
@@ -60,6 +61,7 @@ class Worker {
     const DriverTable& driver;
     const RuntimeTable& runtime;
     std::string runtime_problem;  // empty: there is a runtime
+    std::string nvml;             // the libnvidia-ml.so.1 to load if somebody asks
     std::string image_store;      // folder; empty: images stay in memory
     uint64_t image_store_bytes_max = 0;
     UniqueFd output;                         // of OutputCapture::redirect
@@ -85,6 +87,7 @@ class Worker {
   OrderedCopies& ordered_copies() { return ordered_copies_; }
   CapturedCopies& captured_copies() { return captured_copies_; }
   HostFunctions& host_functions() { return host_functions_; }
+  Nvml& nvml() { return nvml_; }
 
   // The context behind a primary_context_id, retained on first use; nullptr: no such device.
   CUcontext primary_context(int device);
@@ -140,6 +143,7 @@ class Worker {
   ImageStore images_;
   OutputCapture output_;
   HostFunctions host_functions_;
+  Nvml nvml_;
   StagingPlacer placer_;
   rpc::FrameReader reader_;  // the leader's
 
