@@ -5,7 +5,10 @@
 
 #include <cstring>
 #include <new>
+#include <thread>
+#include <vector>
 
+#include "client/stub.h"
 #include "rpc/testing.h"
 
 namespace farcall::client {
@@ -74,6 +77,42 @@ TEST(Session, PrimaryContextsOfItsDevicesAreValid) {
   EXPECT_TRUE(session.valid(rpc::primary_context_id(0), HandleType::kContext));
   EXPECT_FALSE(session.valid(rpc::primary_context_id(1), HandleType::kContext));
   EXPECT_FALSE(session.valid(rpc::primary_context_id(0), HandleType::kStream));
+}
+
+// In a thread of its own, whose state is fresh: the ids of `streams` streams that it asks for.
+std::vector<rpc::HandleId> per_thread_streams(Session& session, size_t streams) {
+  std::vector<rpc::HandleId> ids;
+  std::thread([&] {
+    thread_state().lane.context = rpc::primary_context_id(0);
+    for (size_t i = 0; i < streams; ++i) ids.push_back(stream_id(session, nullptr, true));
+  }).join();
+  return ids;
+}
+
+TEST(Session, AThreadsStreamIsMadeOnce) {
+  Connected connected;
+  const auto ids = per_thread_streams(*connected.session, 2);
+  EXPECT_TRUE(connected.session->valid(ids[0], HandleType::kStream));
+  EXPECT_EQ(ids[0], ids[1]);
+  EXPECT_NE(per_thread_streams(*connected.session, 1)[0], ids[0]);
+}
+
+TEST(Session, AThreadsStreamInABrokenContextTakesNoId) {
+  Connected connected;
+  Session& session = *connected.session;
+  session.note_result(rpc::primary_context_id(0), CUDA_ERROR_ILLEGAL_ADDRESS);
+  const std::vector<rpc::HandleId> none(2, rpc::kStreamPerThread);
+  EXPECT_EQ(per_thread_streams(session, 2), none);
+  EXPECT_EQ(rpc::handle_index(session.mint(HandleType::kStream)), 0u) << "the first one";
+}
+
+TEST(Session, AThreadsStreamInALostSessionGivesItsIdBack) {
+  Connected connected;
+  Session& session = *connected.session;
+  session.connection().lose("a test ends it");
+  const std::vector<rpc::HandleId> none(2, rpc::kStreamPerThread);
+  EXPECT_EQ(per_thread_streams(session, 2), none);
+  EXPECT_EQ(rpc::handle_index(session.mint(HandleType::kStream)), 0u) << "the only one alive";
 }
 
 TEST(Session, MintThrowsAtTheLimit) {

@@ -14,6 +14,7 @@
 #include "client/entry.h"
 #include "client/program.h"
 #include "client/stats.h"
+#include "client/stub_args.h"
 #include "rpc/schema/driver_stream.capnp.h"
 
 namespace farcall::client {
@@ -124,9 +125,7 @@ HandleId& per_thread_stream(ThreadState& thread) {
 
 }  // namespace
 
-int Call::post_blocking() {
-  return program().host_functions.pending() ? wait().result() : post();
-}
+int Call::post_blocking() { return program().host_functions.pending() ? wait().result() : post(); }
 
 HandleId stream_id(Session& session, const void* stream, bool per_thread_default) {
   const auto id = id_of(stream);
@@ -135,13 +134,15 @@ HandleId stream_id(Session& session, const void* stream, bool per_thread_default
   if (!per_thread) return id;
   HandleId& own = per_thread_stream(thread_state());
   if (own != 0) return own;
-  const HandleId minted = session.mint(rpc::HandleType::kStream);
+  // Where there can be no stream, the call that wants one will fail as well.
+  if (broken_context(session) != 0) return rpc::kStreamPerThread;
+  Minted minted(session, rpc::HandleType::kStream);
   Call call(session, Opcode::k_cuStreamCreate);
   auto args = call.args<rpc::schema::CuStreamCreate>();
-  args.setPhStream(minted);
+  args.setPhStream(minted.id());
   args.setFlags(CU_STREAM_DEFAULT);
-  if (call.post() != 0) return rpc::kStreamPerThread;  // the call to come will fail as well
-  return own = minted;
+  if (call.post_creation() != 0) return rpc::kStreamPerThread;
+  return own = minted.keep();
 }
 
 }  // namespace farcall::client

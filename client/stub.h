@@ -114,6 +114,9 @@ class Call : public rpc::CallWriter {
 
   int post() { return checked(CallWriter::post()); }
   int post(rpc::DataSink sink) { return checked(CallWriter::post(sink)); }
+  // Of a call that makes an object, in a context that was sound when its id was minted
+  // (broken_context): once the call is out the id is the server's, whatever happens meanwhile.
+  int post_creation() { return CallWriter::post(); }
   // Of a call for which the driver may wait for the GPU: nobody waits, unless a function of the
   // program is under way, for which the GPU may wait in turn (client/host_functions.h).
   FARCALL_API int post_blocking();
@@ -137,6 +140,13 @@ class Call : public rpc::CallWriter {
   Session& session_;
   const rpc::HandleId context_;
 };
+
+// What a fault has left in the thread's context; 0: nothing. A call that nobody waits for and that
+// makes an object is not sent to a broken context: its id would be free for the program and yet in
+// use at the server, where not all objects need a sound context.
+inline int broken_context(Session& session) {
+  return session.sticky_error(thread_state().lane.context);
+}
 
 // A `cached` call: arguments are built aside, looked up, and sent only if the answer is not known.
 class FARCALL_API CachedCall {

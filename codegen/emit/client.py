@@ -151,6 +151,10 @@ def _remote_call(plan: Plan) -> list[str]:
     for arg in plan.args:
         if arg.frees:  # last, because it cannot be taken back
             lines.append(f"if (!note_free(address_of({arg.name}))) return {INVALID_VALUE[plan.api]};")
+    posts_creation = plan.wire_class == "async" and any(arg.role == "creates" for arg in plan.args)
+    if posts_creation:
+        lines.append("if (const int error = broken_context(session); error != 0) return error;")
+    for arg in plan.args:
         if arg.role == "creates":
             lines.append(f"Minted {arg.name}_handle(session, HandleType::{arg.wire.handle});")
     cached = plan.wire_class == "cached"
@@ -159,7 +163,7 @@ def _remote_call(plan: Plan) -> list[str]:
     message = f"call.args<schema::{plan.schema}>()"
     lines += [f"auto args = {message};", *sets] if sets else [f"{message};"]
     if plan.wire_class == "async":
-        lines.append("const int result = call.post();")
+        lines.append(f"const int result = call.{'post_creation' if posts_creation else 'post'}();")
         succeeded = "result == 0"
     else:
         lines.append("Reply reply = call.wait();")

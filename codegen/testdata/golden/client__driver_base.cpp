@@ -109,12 +109,13 @@ extern "C" FARCALL_API CUresult CUDAAPI toyGetName(char* name, int len, int devi
 extern "C" FARCALL_API CUresult CUDAAPI toyStreamCreate(CUstream* phStream, unsigned int flags) {
   return enter<CUresult>(Opcode::k_toyStreamCreate, [&](Session& session) -> int {
     if (phStream == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (const int error = broken_context(session); error != 0) return error;
     Minted phStream_handle(session, HandleType::kStream);
     Call call(session, Opcode::k_toyStreamCreate);
     auto args = call.args<schema::ToyStreamCreate>();
     args.setPhStream(phStream_handle.id());
     args.setFlags(flags);
-    const int result = call.post();
+    const int result = call.post_creation();
     if (result == 0) {
       *phStream = handle_from<CUstream>(phStream_handle.keep());
     }
@@ -218,8 +219,6 @@ extern "C" FARCALL_API CUresult CUDAAPI toyLaunch_ptsz(CUfunction f, CUstream hS
 }
 
 extern "C" FARCALL_API const char* CUDAAPI toyErrorName(CUresult result_) {
-  return enter_local<const char *>(Opcode::k_toyErrorName, [&] {
-    return driver::toyErrorName(result_);
-  });
+  return enter_local<const char*>(Opcode::k_toyErrorName,
+                                  [&] { return driver::toyErrorName(result_); });
 }
-
