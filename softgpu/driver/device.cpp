@@ -9,7 +9,6 @@
 #include "softgpu/driver/library_views.h"
 #include "softgpu/driver/pool.h"
 #include "softgpu/driver/thread_state.h"
-#include "softgpu/exec/hooks.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -25,10 +24,6 @@ CUuuid uuid_of(int ordinal) {
   return uuid;
 }
 
-}  // namespace
-
-namespace {
-
 bool set_condition(uint64_t handle, uint32_t value) {
   const std::shared_ptr<Condition> condition = Condition::find(handle);
   if (condition != nullptr) condition->value = value;
@@ -36,8 +31,6 @@ bool set_condition(uint64_t handle, uint32_t value) {
 }
 
 }  // namespace
-
-void Device::install_hooks() { set_engine_hooks({set_condition}); }
 
 Device::Device(Driver& of, int number)
     : ordinal(number),
@@ -58,6 +51,7 @@ Engine& Device::engine() {
     options.output = [this](std::string_view text, bool is_stderr) {
       output.append(text, is_stderr);
     };
+    options.set_condition = set_condition;
     options.check = driver_.config.check;
     if (options.check.any()) {
       options.report = [this](const Finding& finding) { driver_.check_report.add(finding); };

@@ -57,8 +57,6 @@ class Device {
   void set_pool(std::shared_ptr<Pool> pool);
   void trim_pools();  // of all they keep for reuse
 
-  static void install_hooks();  // what device code asks of the driver
-
   // Bytes of allocation nodes of graphs, now and at most.
   void graph_memory_changes(int64_t bytes);
   std::atomic<uint64_t> graph_memory = 0, graph_memory_high = 0;

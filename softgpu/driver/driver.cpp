@@ -44,7 +44,6 @@ CUresult Driver::initialise() {
     log::set_name("softgpu");
     Config config = config_from_environment();
     if (config.devices == 0) return CUDA_ERROR_NO_DEVICE;
-    Device::install_hooks();
     auto* created = new Driver(std::move(config));
     for (int ordinal = 0; ordinal < created->config.devices; ++ordinal) {
       created->devices_.push_back(new Device(*created, ordinal));

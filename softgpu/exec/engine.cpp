@@ -62,10 +62,10 @@ class InterpretedProgram final : public Program {
     const auto index = linked_->find_host_variable(name);
     if (!index) return {};
     const LinkedVariable& linked = linked_->variables()[*index];
-    return VariableInfo{reinterpret_cast<void*>(linked.address), linked.variable->bytes(),
-                        linked.variable->space == "const", linked.variable->is_managed,
-                        linked.variable->opaque == "texref",
-                        linked.variable->opaque == "surfref"};
+    return VariableInfo{
+        reinterpret_cast<void*>(linked.address), linked.variable->bytes(),
+        linked.variable->space == "const",       linked.variable->is_managed,
+        linked.variable->opaque == "texref",     linked.variable->opaque == "surfref"};
   }
 
   std::vector<std::string> variable_names() const override {
@@ -141,6 +141,7 @@ class InterpreterEngine final : public Engine {
     run.checker = checker_.get();
     run.output = &options_.output;
     run.output_mutex = &output_mutex_;
+    run.set_condition = &options_.set_condition;
     run.params = params;
     run.param_bytes = launch.params.size();
     run.block_total = blocks;

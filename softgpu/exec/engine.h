@@ -121,7 +121,7 @@ struct Launch {
   // CUDA's limit of the stack: how deep recursion may go. Frames are larger here than a GPU's, so
   // it is multiplied (kStackScale).
   uint64_t stack_bytes = 1024;
-  Dim3 cluster;                       // blocks of one; divides the grid
+  Dim3 cluster;  // blocks of one; divides the grid
 };
 
 struct Fault {
@@ -166,6 +166,8 @@ struct EngineOptions {
   int sm = 121;          // reported compute capability, 10 * major + minor
   // Text of device-side printf and assert, called in order, never concurrently.
   std::function<void(std::string_view text, bool is_stderr)> output;
+  // cudaGraphSetConditional() in a kernel; false: there is no such condition. From any thread.
+  std::function<bool(uint64_t handle, uint32_t value)> set_condition;
   // Turns of warps, of some thousand instructions each, that one thread may spend on a launch
   // before it ends with kTimeout. 0: no limit. For fuzzers, whose kernels may never end.
   uint32_t warp_turns_max = 0;

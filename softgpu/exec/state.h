@@ -111,6 +111,7 @@ struct GridRun {
   Checker* checker = nullptr;  // nullptr: nobody watches
   const std::function<void(std::string_view, bool)>* output;
   std::mutex* output_mutex;
+  const std::function<bool(u64, u32)>* set_condition;  // of the engine's options; may be empty
   const u8* params;
   u64 param_bytes;
   u64 block_total;

@@ -9,7 +9,6 @@
 #include "softgpu/exec/device_heap.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
-#include "softgpu/exec/hooks.h"
 #include "softgpu/exec/memory.h"
 
 namespace farcall::softgpu {
@@ -257,10 +256,10 @@ void library_free(Warp& warp, const Op& op, u32 mask) {
 }
 
 void library_set_condition(Warp& warp, const Op& op, u32 mask) {
-  const auto set = engine_hooks().set_condition;
+  const auto& set = *warp.block->run->set_condition;
   for_each_lane(mask, [&](int lane) {
     const u64 handle = argument<u64>(warp, op, lane, 0);
-    if (set == nullptr || !set(handle, argument<u32>(warp, op, lane, 1))) {
+    if (!set || !set(handle, argument<u32>(warp, op, lane, 1))) {
       raise_fault(warp, op, lane, Fault::Kind::kIllegalAddress, handle,
                   "cudaGraphSetConditional() of what is no condition");
     }
