@@ -5,9 +5,9 @@ set(softgpu_handler_sources
   exec/handlers/move.cpp exec/handlers/shuffle.cpp exec/handlers/table.cpp exec/handlers/wmma.cpp)
 
 set(softgpu_handler_flags
-  # In every build type: unoptimised handlers are fifty times slower. But clang takes ten minutes for -O3 with all that
-  # a fuzzer instruments.
-  $<IF:$<BOOL:${FARCALL_FUZZ}>,-O1,-O3>
+  # In every build type: unoptimised handlers are fifty times slower. But compilers take ten minutes for -O3 with all
+  # that a sanitizer or fuzzer instruments.
+  $<IF:$<OR:$<BOOL:${FARCALL_FUZZ}>,$<BOOL:${FARCALL_SANITIZER}>>,-O1,-O3>
   # A fused multiply-add where the program wrote two operations would give other results than the GPU's.
   -ffp-contract=off
   # Without these GCC vectorises no square root and no comparison of floats.
@@ -64,6 +64,7 @@ target_include_directories(farcall_softgpu_common PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(farcall_softgpu_common PRIVATE FARCALL_ISA=isa_common)
 target_compile_options(farcall_softgpu_common PRIVATE ${softgpu_handler_flags} $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
 farcall_warnings(farcall_softgpu_common)
+target_compile_options(farcall_softgpu_common PRIVATE $<$<CXX_COMPILER_ID:Clang>:-Wno-unused-lambda-capture>)
 
 farcall_library(softgpu_engine
   SOURCES
@@ -75,7 +76,7 @@ farcall_library(softgpu_engine
     decode/warp.cpp decode/wmma.cpp
     exec/barriers.cpp exec/block.cpp exec/buffer.cpp exec/calls.cpp exec/check.cpp exec/control.cpp exec/convoy.cpp
     exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
-    exec/grid.cpp exec/hooks.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
+    exec/grid.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
     exec/warp.cpp exec/warp_sync.cpp exec/handlers/dispatch.cpp
     ${softgpu_handler_objects} $<TARGET_OBJECTS:farcall_softgpu_common>
   DEPS farcall_base Threads::Threads)
@@ -115,7 +116,8 @@ if(BUILD_TESTING)
   target_include_directories(softgpu-bench PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
-    SOURCES ptx/parser_test.cpp decode/hoist_test.cpp decode/registers_test.cpp exec/control_test.cpp exec/convoy_test.cpp exec/memory_test.cpp
+    SOURCES ptx/parser_test.cpp decode/damaged_instructions_test.cpp decode/hoist_test.cpp decode/registers_test.cpp
+            exec/control_test.cpp exec/convoy_test.cpp exec/memory_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp exec/race_test.cpp DEPS farcall_softgpu_engine)
@@ -157,9 +159,10 @@ if(BUILD_TESTING)
   add_executable(softgpu-random-programs EXCLUDE_FROM_ALL reference/random_programs_main.cpp)
   target_link_libraries(softgpu-random-programs PRIVATE farcall_softgpu_reference)
   set_target_properties(softgpu-random-programs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
-  # Every build of the handlers, where the processor can run it (otherwise the best one runs again).
+  # Every engine test with every build of the handlers, where the processor can run it (otherwise the best one runs again).
   foreach(isa ${softgpu_isas})
-    foreach(test softgpu_instructions_test softgpu_kernels_test softgpu_matrix_test)
+    foreach(test softgpu_async_test softgpu_check_test softgpu_images_test softgpu_instructions_test
+                 softgpu_kernels_test softgpu_matrix_test softgpu_ptx_test)
       add_test(NAME ${test}_on_${isa} COMMAND ${test})
       set_tests_properties(${test}_on_${isa} PROPERTIES ENVIRONMENT "FARCALL_SOFTGPU_ISA=${isa}" TIMEOUT 300)
     endforeach()

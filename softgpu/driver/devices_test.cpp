@@ -10,6 +10,7 @@ class DevicesTest : public testing::Test {
  protected:
   static constexpr int kDevices = 4;
   void SetUp() override {
+    SKIP_WITHOUT_OWN_PROCESS();
     setenv("FARCALL_SOFTGPU_DEVICES", "4", 1);
     setenv("FARCALL_SOFTGPU_MEMORY", "2G", 1);
     ASSERT_EQ(cuInit(0), CUDA_SUCCESS);

@@ -23,6 +23,13 @@ extern const char kTestPtx[];
 // File descriptors without FD_CLOEXEC are there too.
 int run_again(const char* variable, const std::string& value);
 
+// Whether the test has the process for itself, as with ctest. One that sets the environment, which
+// cuInit() reads once, or that forks, needs that; and what it sets would reach the processes that
+// other tests start.
+inline bool has_own_process() { return testing::UnitTest::GetInstance()->test_to_run_count() == 1; }
+#define SKIP_WITHOUT_OWN_PROCESS() \
+  if (!has_own_process()) GTEST_SKIP() << "needs a process of its own, which ctest gives it"
+
 class DriverTest : public testing::Test {
  protected:
   void SetUp() override {

@@ -351,8 +351,8 @@ class Generator {
         "cvta.global.u64 %e0, %gp; isspacep<.global|.shared|.local> $p, %e0;",
         "cvt.u64.u32 %e0, %sp; cvta.shared.u64 %e0, %e0; isspacep<.global|.shared|.local> $p, %e0;",
         "cvta.local.u64 %e0, %lp; isspacep<.global|.shared|.local> $p, %e0;",
-        "cvt.u64.u32 %e0, %sp; cvta.shared.u64 %e1, %e0; cvta.to.shared.u64 %e1, %e1; setp.eq.u64 "
-        "$p, %e0, %e1;",
+        ("cvt.u64.u32 %e0, %sp; cvta.shared.u64 %e1, %e0; cvta.to.shared.u64 %e1, %e1; "
+         "setp.eq.u64 $p, %e0, %e1;"),
         "cvta.global.u64 %e0, %gp; cvta.to.global.u64 %e1, %e0; ld.global.u32 $r, [%e1+12];",
         "mov.u64 %e0, lo; sub.u64 $d, %e0, %lp;",
         "mov.u32 %t0, sh; ld.shared.u32 $r, [%sp+28]; sub.u32 $r, %sp, %t0;",

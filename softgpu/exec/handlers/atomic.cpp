@@ -301,9 +301,10 @@ void write_pair(Warp& warp, Slot slot, int lane, Wide value) {
   lanes<u64>(warp, slot + 8 * kLanes)[lane] = static_cast<u64>(value >> 64);
 }
 
-// The value that was there; `desired` is written if that was `expected`.
+// The value that was there; `desired` is written if that was `expected`. Not inlined: clang would
+// do that to callers that lack the instruction, and then look for a function of the runtime.
 #if defined(__x86_64__)
-[[gnu::target("cx16")]]
+[[gnu::target("cx16"), gnu::noinline]]
 #endif
 Wide swap_if_equal(u8* host, Wide expected, Wide desired) {
   return __sync_val_compare_and_swap(reinterpret_cast<typename Aliased<Wide>::Type*>(host),
