@@ -117,7 +117,7 @@ if(BUILD_TESTING)
   target_link_libraries(softgpu-bench PRIVATE farcall_softgpu_engine GTest::gtest)
   farcall_test(softgpu_ptx_test
     SOURCES ptx/parser_test.cpp decode/damaged_instructions_test.cpp decode/hoist_test.cpp decode/registers_test.cpp
-            exec/control_test.cpp exec/convoy_test.cpp exec/memory_test.cpp
+            exec/control_test.cpp exec/convoy_test.cpp exec/memory_test.cpp exec/warp_sync_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/kernels_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_test(softgpu_check_test SOURCES exec/check_test.cpp exec/race_test.cpp DEPS farcall_softgpu_engine)

@@ -1,5 +1,7 @@
 #include "softgpu/exec/warp_sync.h"
 
+#include <cstring>
+
 #include "softgpu/exec/groups.h"
 #include "softgpu/exec/race.h"
 
@@ -42,10 +44,9 @@ u32 complete_groups(Warp& warp, u32 index) {
   }
 }
 
-}  // namespace
-
-void note_meeting(Warp& warp, const Op& op, u32 active) {
-  const u32* const members = lanes32(warp, op.c);
+// bar.warp.sync orders what its members do; lanes that met may be of several sets (tiles).
+// `members`: whom each lane named.
+void note_meeting(Warp& warp, const u32* members, u32 active) {
   while (active != 0) {
     const u32 set = active & (members[__builtin_ctz(active)] | (active & -active));
     u32 threads[kLanes], count = 0;
@@ -55,48 +56,45 @@ void note_meeting(Warp& warp, const Op& op, u32 active) {
   }
 }
 
+}  // namespace
+
+void note_meeting(Warp& warp, const Op& op, u32 active) {
+  note_meeting(warp, lanes32(warp, op.c), active);
+}
+
 void warp_sync(Warp& warp, u32 index, const Op& op) {
-  Group* group = &warp.groups[index];
-  u32 active = guarded(warp, op, group->mask);
+  Group& group = warp.groups[index];
+  const u32 active = guarded(warp, op, group.mask);
+  u32 meeting = u32{1} << index, all = active;
+  u32 members[kLanes];
+  std::memcpy(members, lanes32(warp, op.c), sizeof members);
   if (!members_here(warp, op, active, active)) {
-    const u32 meeting = complete_groups(warp, index);
+    meeting = complete_groups(warp, index);
     if ((meeting >> index & 1) == 0) {
-      group->wait = Wait::kWarpSync;
+      group.wait = Wait::kWarpSync;
       return;
     }
-    if (warp.block->races && op.handler == nullptr) {
-      u32 all = 0;
-      for_each_lane(meeting, [&](int i) {
-        const Group& one = warp.groups[i];
-        all |= guarded(warp, warp.block->kernel->code[one.pc], one.mask);
-      });
-      note_meeting(warp, op, all);
-    }
-    // Backwards: dropping a group moves the last one to its place.
-    for (u32 i = warp.group_count; i-- > 0;) {
-      Group& other = warp.groups[i];
-      if (i == index || (meeting >> i & 1) == 0) continue;
-      if (other.pc != group->pc || other.depth != group->depth) {
-        if (op.handler != nullptr) continue;
-        other.wait = Wait::kReady;
-        ++other.pc;
-        continue;
-      }
-      group->mask |= other.mask;
-      const u32 last = warp.group_count - 1;
-      drop_group(warp, i);
-      if (index == last) index = i;
-      group = &warp.groups[index];
-    }
-    active = guarded(warp, op, group->mask);
+    for_each_lane(meeting, [&](int i) {
+      const Group& one = warp.groups[i];
+      const Op& at = warp.block->kernel->code[one.pc];
+      const u32 lanes = guarded(warp, at, one.mask);
+      all |= lanes;
+      for_each_lane(lanes, [&](int lane) { members[lane] = lanes32(warp, at.c)[lane]; });
+    });
   }
-  if (op.handler != nullptr && active != 0) {
+  if (op.handler != nullptr && all != 0) {
     warp.current = &op;
-    op.handler(warp, op, active);
-  } else if (warp.block->races && active != 0) {
-    note_meeting(warp, op, active);
+    op.handler(warp, op, all);
+  } else if (warp.block->races && all != 0) {
+    note_meeting(warp, members, all);
   }
-  ++group->pc;
+  // Each goes on where it is: behind its own bar.warp.sync, or behind the same instruction in an
+  // outer or inner call of a function that calls itself. Those at one place are one group again as
+  // soon as it runs.
+  for_each_lane(meeting, [&](int i) {
+    ++warp.groups[i].pc;
+    warp.groups[i].wait = Wait::kReady;
+  });
 }
 
 bool let_stray_groups_go(Warp& warp) {
