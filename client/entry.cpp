@@ -147,6 +147,10 @@ Session* connect(const std::string& text, std::string* problem, int* result) {
         hello.setCudaVersion(CUDA_VERSION);
         hello.setRuntimeVersion(loaded_runtime_version());
         hello.setProgram(program_invocation_short_name);
+        if (const char* devices = std::getenv("CUDA_VISIBLE_DEVICES")) {
+          hello.setVisibleDevices(devices);
+        }
+        if (const char* order = std::getenv("CUDA_DEVICE_ORDER")) hello.setDeviceOrder(order);
       },
       Deadline::after(kHelloTimeout));
   if (!answer.accepted()) {

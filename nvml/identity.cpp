@@ -1,5 +1,4 @@
 // Which devices there are, and what they are called: handles by index, UUID and PCI address.
-#include <fmt/format.h>
 #include <strings.h>
 
 #include <cstdio>
@@ -11,15 +10,6 @@
 using namespace farcall::nvml;
 
 namespace {
-
-std::string uuid_text(const unsigned char (&uuid)[16]) {
-  std::string text = "GPU-";
-  for (int i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += fmt::format("{:02x}", uuid[i]);
-  }
-  return text;
-}
 
 struct PciAddress {
   unsigned domain = 0, bus = 0, device = 0;
@@ -92,7 +82,7 @@ FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index,
 FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char* uuid, nvmlDevice_t* device) {
   if (uuid == nullptr) return bad_argument();
   return find(device, [&](nvmlDevice_t candidate) {
-    return ::strcasecmp(uuid_text(candidate->description.uuid).c_str(), uuid) == 0;
+    return ::strcasecmp(candidate->description.uuid.c_str(), uuid) == 0;
   });
 }
 
@@ -133,8 +123,7 @@ FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char* na
 FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char* uuid,
                                                    unsigned length) {
   const nvmlReturn_t result = check(device);
-  return result != NVML_SUCCESS ? result
-                                : copy_text(uuid_text(device->description.uuid), uuid, length);
+  return result != NVML_SUCCESS ? result : copy_text(device->description.uuid, uuid, length);
 }
 
 FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t device, char* serial,
@@ -219,6 +208,9 @@ FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t device, nvm
   if (status == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
   if (what != NVML_P2P_CAPS_INDEX_READ && what != NVML_P2P_CAPS_INDEX_WRITE) {
     return NVML_ERROR_NOT_SUPPORTED;  // CUDA does not tell
+  }
+  if (device->description.ordinal < 0 || peer->description.ordinal < 0) {
+    return NVML_ERROR_NOT_SUPPORTED;  // CUDA tells of devices that it shows
   }
   bool can = false;
   if (const nvmlReturn_t result =

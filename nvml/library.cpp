@@ -54,7 +54,7 @@ nvmlReturn_t refresh(Library& state, const nvmlDevice_st& device, ReadingGroup g
     return NVML_SUCCESS;
   }
   Readings now;
-  if (const nvmlReturn_t result = source().read(device.description.ordinal, group, &now)) {
+  if (const nvmlReturn_t result = source().read(device.description, group, &now)) {
     return result;
   }
   taken = {.when = Clock::now(), .activity = source().activity(), .readings = std::move(now)};

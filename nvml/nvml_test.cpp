@@ -50,15 +50,16 @@ class FakeSource : public Source {
     // CUDA's order is not NVML's.
     devices->push_back({.ordinal = 0,
                         .name = "far",
-                        .uuid = {0xab, 0xcd},
+                        .uuid = "GPU-abcd0000-0000-0000-0000-000000000000",
                         .pci_bus_id = "0000:81:00.0",
                         .compute_capability_major = 9,
                         .compute_capability_minor = 0});
-    devices->push_back({.ordinal = 1, .name = "near", .uuid = {1}, .pci_bus_id = "0000:02:1f.0"});
+    devices->push_back(
+        {.ordinal = 1, .name = "near", .uuid = "GPU-1", .pci_bus_id = "0000:02:1f.0"});
     return NVML_SUCCESS;
   }
   int cuda_version() override { return 13000; }
-  nvmlReturn_t read(int ordinal, ReadingGroup group, Readings* out) override {
+  nvmlReturn_t read(const DeviceDescription& device, ReadingGroup group, Readings* out) override {
     ++reads[size_t(group)];
     if (lost) return NVML_ERROR_GPU_IS_LOST;
     if (group == ReadingGroup::kPcieThroughput) {
@@ -70,7 +71,7 @@ class FakeSource : public Source {
     out->set(Reading::kMemoryReserved, 100);
     out->set(Reading::kMemoryFree, 600);
     out->set(Reading::kMemoryUsed, 300);
-    out->set(Reading::kTemperature, ordinal == 0 ? 40 : 41);
+    out->set(Reading::kTemperature, device.ordinal == 0 ? 40 : 41);
     out->set(Reading::kClock + NVML_CLOCK_MEM, 1593);
     out->set(Reading::kPowerUsage, uint64_t{1} << 40);
     out->set(Reading::kTotalEnergy, uint64_t{1} << 40);
@@ -150,7 +151,7 @@ TEST_F(NvmlTest, DevicesAreFoundByWhatTheyAreCalled) {
   EXPECT_STREQ(uuid, "GPU-abcd0000-0000-0000-0000-000000000000");
   EXPECT_EQ(nvmlDeviceGetHandleByUUID(uuid, &found), NVML_SUCCESS);
   EXPECT_EQ(found, far_);
-  EXPECT_EQ(nvmlDeviceGetHandleByUUID("GPU-1", &found), NVML_ERROR_NOT_FOUND);
+  EXPECT_EQ(nvmlDeviceGetHandleByUUID("GPU-2", &found), NVML_ERROR_NOT_FOUND);
   for (const char* address : {"0000:02:1f.0", "00000000:02:1F.0", "02:1f.0", "0:2:1f"}) {
     found = nullptr;
     EXPECT_EQ(nvmlDeviceGetHandleByPciBusId_v2(address, &found), NVML_SUCCESS) << address;

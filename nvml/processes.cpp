@@ -27,7 +27,8 @@ nvmlReturn_t compute_processes(nvmlDevice_t device, unsigned* count, Info* infos
   if (count == nullptr || (infos == nullptr && *count != 0)) return NVML_ERROR_INVALID_ARGUMENT;
   const unsigned room = *count;
   uint64_t bytes = 0;
-  *count = source().uses(device->description.ordinal, &bytes) ? 1 : 0;
+  const int ordinal = device->description.ordinal;
+  *count = ordinal >= 0 && source().uses(ordinal, &bytes) ? 1 : 0;
   if (*count > room) return NVML_ERROR_INSUFFICIENT_SIZE;
   if (*count == 1) fill(infos, unsigned(::getpid()), bytes);
   return NVML_SUCCESS;

@@ -383,11 +383,25 @@ struct FarcallGraphHostNodeGetResults {
 }
 
 # --- NVML ----------------------------------------------------------------------------------------------------------
+# CUDA_ERROR_NOT_SUPPORTED: the server has no libnvidia-ml.so.1.
 
-# Numbers about a device that CUDA does not tell, as the server's libnvidia-ml.so.1 reads them at once.
-# CUDA_ERROR_NOT_SUPPORTED: the server has none.
+# All devices that the client may know of; CUDA_VISIBLE_DEVICES hides none from NVML.
+struct FarcallNvmlDevices {
+}
+struct NvmlDevice {
+  name @0 :Text;
+  uuid @1 :Text;            # "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+  pciBusId @2 :Text;        # "00000000:01:00.0"
+  computeCapabilityMajor @3 :Int32;
+  computeCapabilityMinor @4 :Int32;
+}
+struct FarcallNvmlDevicesResults {
+  devices @0 :List(NvmlDevice);
+}
+
+# Numbers about one of them that CUDA does not tell, read at once.
 struct FarcallNvmlRead {
-  device @0 :UInt32;        # CUDA's ordinal
+  pciBusId @0 :Text;
   group @1 :UInt8;          # nvml::ReadingGroup
 }
 struct NvmlValue {

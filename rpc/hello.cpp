@@ -198,6 +198,8 @@ Result<ClientFacts> read_hello(std::span<const capnp::word> words) {
     }
     const auto* const bytes = reinterpret_cast<const std::byte*>(token.begin());
     facts.token.assign(bytes, bytes + token.size());
+    if (hello.hasVisibleDevices()) facts.visible_devices = hello.getVisibleDevices().cStr();
+    if (hello.hasDeviceOrder()) facts.device_order = hello.getDeviceOrder().cStr();
     return facts;
   } catch (const kj::Exception& exception) {
     log::warning("hello that doesn't decode: {}", exception.getDescription().cStr());

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -107,6 +108,8 @@ struct ClientFacts {
   uint32_t pid = 0;
   uint32_t payload_bytes_max = 0;
   std::vector<std::byte> token;
+  // Whole or not at all: a list that was cut would name other devices.
+  std::optional<std::string> visible_devices, device_order;
 };
 // kProtocol, logged, when the words aren't a Hello.
 Result<ClientFacts> read_hello(std::span<const capnp::word> words);

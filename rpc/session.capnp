@@ -15,6 +15,9 @@ struct Hello {
   pid @6 :UInt32;
   payloadBytesMax @7 :UInt32;
   token @8 :Data;            # credentials; empty: none
+  # The program's own choice of devices, which the worker's driver makes when it starts. Absent: not set.
+  visibleDevices @9 :Text;   # CUDA_VISIBLE_DEVICES
+  deviceOrder @10 :Text;     # CUDA_DEVICE_ORDER
 }
 
 struct HelloReply {

@@ -12,6 +12,7 @@
 // A broken invariant or a crash in the driver kills this process and with it one session; that is
 // the design. With --probe it only does step 2 and prints what it found: the daemon loads no CUDA.
 #include <errno.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -22,10 +23,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
 #include "base/log.h"
+#include "driverabi/visible_devices.h"
 #include "rpc/hello.h"
 #include "server/cuda_libraries.h"
 #include "server/device_snapshot.h"
@@ -37,6 +40,8 @@
 
 namespace farcall::server {
 namespace {
+
+constexpr const char* kVisibleDevices = "CUDA_VISIBLE_DEVICES";
 
 struct WorkerOptions {
   CudaOptions cuda;
@@ -119,6 +124,31 @@ int runtime_major(const rpc::ClientFacts& client) {
   return int(version / 1000);
 }
 
+// The devices that the program asked for, among those this server was started with: the driver
+// reads both from the environment. Before it starts.
+void choose_devices(const rpc::ClientFacts& client) {
+  const char* const ours = std::getenv(kVisibleDevices);
+  if (client.visible_devices) {
+    const std::string narrowed =
+        ours != nullptr ? driverabi::narrow_visible_devices(ours, *client.visible_devices)
+                        : *client.visible_devices;
+    ::setenv(kVisibleDevices, narrowed.c_str(), 1);
+  }
+  // The order says which device an index of ours means; it may not be changed under it.
+  if (client.device_order && ours == nullptr) {
+    ::setenv("CUDA_DEVICE_ORDER", client.device_order->c_str(), 1);
+  }
+}
+
+// Why there are none, for the program that asked for that.
+std::string no_device_problem(const CudaLibraries& cuda, const rpc::ClientFacts& client) {
+  if (cuda.problem_result() != CUDA_ERROR_NO_DEVICE || !client.visible_devices) {
+    return cuda.problem();
+  }
+  return fmt::format("CUDA_VISIBLE_DEVICES='{}' leaves none of the server's devices",
+                     printable(*client.visible_devices));
+}
+
 bool greet(transport::Channel& channel, const WorkerOptions& options, const CudaLibraries& cuda) {
   return rpc::accept(channel, [&](rpc::schema::Accepted::Builder accepted) {
            accepted.setSessionId(options.session);
@@ -158,10 +188,13 @@ int serve(const WorkerOptions& options) {
   if (!client) leave(**channel, *page, {"the hello does not decode", true});
   auto output = OutputCapture::redirect(STDOUT_FILENO);
 
+  const bool all_devices = std::getenv(kVisibleDevices) == nullptr;
+  choose_devices(*client);
   CudaLibraries cuda(options.cuda);
   if (!cuda.ok()) {
-    (void)rpc::refuse(**channel, {.reason = cuda.problem(), .status = cuda.problem_result()});
-    leave(**channel, *page, {cuda.problem(), true});
+    const std::string problem = no_device_problem(cuda, *client);
+    (void)rpc::refuse(**channel, {.reason = problem, .status = cuda.problem_result()});
+    leave(**channel, *page, {problem, cuda.problem_result() != CUDA_ERROR_NO_DEVICE});
   }
   cuda.load_runtime(runtime_major(*client), options.cuda.cudart_dir);
   if (!greet(**channel, options, cuda)) leave(**channel, *page, {"the client went away", false});
@@ -171,7 +204,7 @@ int serve(const WorkerOptions& options) {
                  .driver = cuda.driver(),
                  .runtime = cuda.runtime(),
                  .runtime_problem = cuda.runtime_problem(),
-                 .nvml = cuda.nvml_path(),
+                 .nvml = {.library = cuda.nvml_path(), .all_devices = all_devices},
                  .image_store = options.image_store,
                  .image_store_bytes_max = options.image_store_bytes_max,
                  .output = output ? output.take() : UniqueFd(),

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace farcall::server {
@@ -9,6 +11,8 @@ namespace {
 
 using nvml::Reading;
 using nvml::Readings;
+
+constexpr int kBusIdBytes = 32;
 
 // NVML's functions, looked up by name: older libraries lack newer ones.
 class Functions {
@@ -189,7 +193,7 @@ void Taker::now() {
 nvmlReturn_t Nvml::load() {
   if (tried_) return problem_;
   tried_ = true;
-  library_ = ::dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
+  library_ = ::dlopen(setup_.library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library_ == nullptr) {
     log::warning("no NVML, clients are told so: {}", ::dlerror());
     return problem_ = NVML_ERROR_LIBRARY_NOT_FOUND;
@@ -197,7 +201,8 @@ nvmlReturn_t Nvml::load() {
   // Our client's stub carries the same name and would ask this very server; it needs libfarcall.so,
   // which nothing else here does.
   if (void* stub = ::dlopen("libfarcall.so", RTLD_LAZY | RTLD_NOLOAD); stub != nullptr) {
-    log::warning("no NVML, clients are told so: {} is Farcall's own client library", path_);
+    log::warning("no NVML, clients are told so: {} is Farcall's own client library",
+                 setup_.library);
     return problem_ = NVML_ERROR_LIBRARY_NOT_FOUND;
   }
   const Functions functions(library_);
@@ -208,10 +213,72 @@ nvmlReturn_t Nvml::load() {
   return problem_;
 }
 
+// Once. NVML and CUDA number devices differently; a PCI address is the same to both.
+nvmlReturn_t Nvml::list() {
+  if (!devices_.empty()) return NVML_SUCCESS;
+  const Functions functions(library_);
+  std::vector<nvmlDevice_t> handles;
+  if (setup_.all_devices) {
+    unsigned count = 0;
+    if (const nvmlReturn_t result = functions.call("nvmlDeviceGetCount_v2", &count)) return result;
+    for (unsigned index = 0; index < count; ++index) {
+      nvmlDevice_t handle = nullptr;
+      // A device that NVML can't open (another user's, a broken one) is none for us.
+      if (functions.call("nvmlDeviceGetHandleByIndex_v2", index, &handle) == NVML_SUCCESS) {
+        handles.push_back(handle);
+      }
+    }
+  } else {
+    int count = 0;
+    driver_.cuDeviceGetCount(&count);
+    for (CUdevice device = 0; device < count; ++device) {
+      char bus_id[kBusIdBytes] = "";
+      nvmlDevice_t handle = nullptr;
+      if (driver_.cuDeviceGetPCIBusId != nullptr &&
+          driver_.cuDeviceGetPCIBusId(bus_id, sizeof bus_id, device) == CUDA_SUCCESS &&
+          functions.call("nvmlDeviceGetHandleByPciBusId_v2", &bus_id[0], &handle) == NVML_SUCCESS) {
+        handles.push_back(handle);
+      }
+    }
+  }
+  for (const nvmlDevice_t handle : handles) {
+    char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE] = "", uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE] = "";
+    nvmlPciInfo_t pci{};
+    nvml::DeviceDescription device;
+    if (functions.call("nvmlDeviceGetName", handle, &name[0], unsigned(sizeof name)) !=
+            NVML_SUCCESS ||
+        functions.call("nvmlDeviceGetUUID", handle, &uuid[0], unsigned(sizeof uuid)) !=
+            NVML_SUCCESS ||
+        functions.call("nvmlDeviceGetPciInfo_v3", handle, &pci) != NVML_SUCCESS) {
+      continue;
+    }
+    functions.call("nvmlDeviceGetCudaComputeCapability", handle, &device.compute_capability_major,
+                   &device.compute_capability_minor);
+    device.name = name;
+    device.uuid = uuid;
+    device.pci_bus_id = pci.busId;
+    devices_.push_back(std::move(device));
+  }
+  return NVML_SUCCESS;
+}
+
+nvmlReturn_t Nvml::devices(std::vector<nvml::DeviceDescription>* out) {
+  const std::lock_guard guard(mutex_);
+  if (const nvmlReturn_t result = load()) return result;
+  if (const nvmlReturn_t result = list()) return result;
+  *out = devices_;
+  return NVML_SUCCESS;
+}
+
 nvmlReturn_t Nvml::read(const std::string& pci_bus_id, nvml::ReadingGroup group,
                         nvml::Readings* readings) {
   const std::lock_guard guard(mutex_);
   if (const nvmlReturn_t result = load()) return result;
+  if (const nvmlReturn_t result = list()) return result;
+  const bool known = std::any_of(devices_.begin(), devices_.end(), [&](const auto& device) {
+    return device.pci_bus_id == pci_bus_id;
+  });
+  if (!known) return NVML_ERROR_NOT_FOUND;
   const Functions functions(library_);
   nvmlDevice_t device = nullptr;
   if (const nvmlReturn_t result =

@@ -4,31 +4,41 @@
 
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "nvml/nvml.h"
 #include "nvml/readings.h"
+#include "nvml/source.h"
+#include "server/driver_table.h"
 
 namespace farcall::server {
 
 class Nvml {
  public:
-  // `path`: for dlopen.
-  explicit Nvml(std::string path) : path_(std::move(path)) {}
+  struct Setup {
+    std::string library;  // for dlopen
+    bool all_devices =
+        true;  // false: the server was started for some, and clients know of those that they see
+  };
+  Nvml(Setup setup, const DriverTable& driver) : setup_(std::move(setup)), driver_(driver) {}
 
-  // Of the device at this PCI address ("0000:01:00.0"). LIBRARY_NOT_FOUND: the server has no NVML,
-  // which is logged once; DRIVER_NOT_LOADED and others: it does not start, or does not know the
-  // device.
+  // LIBRARY_NOT_FOUND: the server has no NVML, which is logged once; others: it does not start.
+  nvmlReturn_t devices(std::vector<nvml::DeviceDescription>* out);
+  // Of the device at this PCI address. NOT_FOUND: it is none of devices().
   nvmlReturn_t read(const std::string& pci_bus_id, nvml::ReadingGroup group,
                     nvml::Readings* readings);
 
  private:
   nvmlReturn_t load();
+  nvmlReturn_t list();
 
-  const std::string path_;
+  const Setup setup_;
+  const DriverTable& driver_;
   std::mutex mutex_;
   bool tried_ = false;
   nvmlReturn_t problem_ = NVML_SUCCESS;
   void* library_ = nullptr;
+  std::vector<nvml::DeviceDescription> devices_;
 };
 
 }  // namespace farcall::server

@@ -51,7 +51,7 @@ Worker::Worker(Setup setup)
       images_(setup_.image_store, setup_.image_store_bytes_max),
       output_(std::move(setup_.output)),
       host_functions_(setup_.driver, answers_, [this] { before_answer(true); }),
-      nvml_(setup_.nvml),
+      nvml_(setup_.nvml, setup_.driver),
       placer_(staging_, [this] { return pending_copies_.send_oldest(); }),
       reader_(setup_.channel, rpc::FrameDirection::kCalls, &placer_,
               StagingPlacer::kPlacedBytesMin),

@@ -61,7 +61,7 @@ class Worker {
     const DriverTable& driver;
     const RuntimeTable& runtime;
     std::string runtime_problem;  // empty: there is a runtime
-    std::string nvml;             // the libnvidia-ml.so.1 to load if somebody asks
+    Nvml::Setup nvml;
     std::string image_store;      // folder; empty: images stay in memory
     uint64_t image_store_bytes_max = 0;
     UniqueFd output;                         // of OutputCapture::redirect

@@ -1,14 +1,14 @@
-// NVML's facts from the session: devices are in the hello, readings are one call.
+// NVML's facts from the server, one call for the devices and one for a device's readings.
 #include "nvml/source.h"
 
 #include <cuda.h>
 
-#include <algorithm>
-#include <cstring>
-#include <exception>
+#include <string>
+#include <utility>
 
 #include "base/log.h"
 #include "client/contexts.h"
+#include "client/pci_bus_id.h"
 #include "client/program.h"
 #include "client/stub.h"
 #include "rpc/schema/calls.capnp.h"
@@ -48,28 +48,38 @@ nvmlReturn_t with_session(Opcode op, nvmlReturn_t otherwise, Body&& body) {
   }
 }
 
+// CUDA's number for it, in this program; -1: none.
+int ordinal_of(Session& session, const std::string& pci_bus_id) {
+  int ordinal = -1;
+  const int result = client::find_by_pci_bus_id(session, pci_bus_id.c_str(), &ordinal);
+  return result == CUDA_SUCCESS ? ordinal : -1;
+}
+
 class SessionSource : public Source {
  public:
   nvmlReturn_t open(std::vector<DeviceDescription>* devices) override {
-    return with_session(Opcode::k_cuInit, NVML_ERROR_DRIVER_NOT_LOADED, [&](Session& session) {
-      for (const client::DeviceInfo& info : session.devices()) {
-        DeviceDescription description;
-        description.ordinal = int(devices->size());
-        description.name = info.name;
-        description.pci_bus_id = info.pci_bus_id;
-        std::memcpy(description.uuid, info.uuid, sizeof description.uuid);
-        const auto attribute = [&](CUdevice_attribute id) {
-          const auto found = info.attributes.find(id);
-          return found != info.attributes.end() ? found->second : 0;
-        };
-        description.compute_capability_major =
-            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-        description.compute_capability_minor =
-            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-        devices->push_back(std::move(description));
-      }
-      return NVML_SUCCESS;
-    });
+    return with_session(Opcode::k_farcallNvmlDevices, NVML_ERROR_DRIVER_NOT_LOADED,
+                        [&](Session& session) {
+                          client::Call call(session, Opcode::k_farcallNvmlDevices);
+                          call.args<schema::FarcallNvmlDevices>();
+                          rpc::Reply reply = call.wait();
+                          if (reply.result() == CUDA_ERROR_NOT_SUPPORTED) {
+                            return NVML_ERROR_LIBRARY_NOT_FOUND;
+                          }
+                          if (reply.result() != 0) return result_of_call(reply.result());
+                          const auto results = reply.results<schema::FarcallNvmlDevicesResults>();
+                          for (const auto from : results.getDevices()) {
+                            DeviceDescription device;
+                            device.name = from.getName();
+                            device.uuid = from.getUuid();
+                            device.pci_bus_id = from.getPciBusId();
+                            device.compute_capability_major = from.getComputeCapabilityMajor();
+                            device.compute_capability_minor = from.getComputeCapabilityMinor();
+                            device.ordinal = ordinal_of(session, device.pci_bus_id);
+                            devices->push_back(std::move(device));
+                          }
+                          return NVML_SUCCESS;
+                        });
   }
 
   int cuda_version() override {
@@ -77,11 +87,12 @@ class SessionSource : public Source {
     return session != nullptr ? session->driver_version() : 0;
   }
 
-  nvmlReturn_t read(int ordinal, ReadingGroup group, Readings* readings) override {
+  nvmlReturn_t read(const DeviceDescription& device, ReadingGroup group,
+                    Readings* readings) override {
     return with_session(Opcode::k_farcallNvmlRead, NVML_ERROR_GPU_IS_LOST, [&](Session& session) {
       client::Call call(session, Opcode::k_farcallNvmlRead);
       auto args = call.args<schema::FarcallNvmlRead>();
-      args.setDevice(uint32_t(ordinal));
+      args.setPciBusId(device.pci_bus_id);
       args.setGroup(uint8_t(group));
       rpc::Reply reply = call.wait();
       if (reply.result() != 0) return result_of_call(reply.result());

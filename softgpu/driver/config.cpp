@@ -118,6 +118,7 @@ Config read_config(const char* (*get)(const char* name)) {
     set(&config.devices, "FARCALL_SOFTGPU_DEVICES", text,
         within<size_t>(parse_number(text), 0, kDevicesMax));
   }
+  if (const char* text = get("CUDA_VISIBLE_DEVICES")) config.visible_devices = text;
   if (const char* text = get("FARCALL_SOFTGPU_MEMORY")) {
     set(&config.memory_bytes, "FARCALL_SOFTGPU_MEMORY", text,
         within<size_t>(parse_bytes(text), kMemoryMin, kMemoryMax));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct LibraryView {
 
 struct Config {
   int devices = 1;  // FARCALL_SOFTGPU_DEVICES, 0..16; 0: cuInit() finds none
+  std::optional<std::string> visible_devices;  // CUDA_VISIBLE_DEVICES
   size_t memory_bytes =
       size_t{8} << 30;  // FARCALL_SOFTGPU_MEMORY, of each device; suffix K, M, G, T
   std::string name = "Farcall softgpu";  // FARCALL_SOFTGPU_NAME

@@ -7,6 +7,7 @@
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/graph.h"
 #include "softgpu/driver/library_views.h"
+#include "softgpu/driver/physical_devices.h"
 #include "softgpu/driver/pool.h"
 #include "softgpu/driver/thread_state.h"
 
@@ -15,12 +16,12 @@ namespace {
 
 // The same in every process on every machine: device n of softgpu. Version 8, "custom", of RFC
 // 9562.
-CUuuid uuid_of(int ordinal) {
+CUuuid uuid_of(int number) {
   CUuuid uuid;
   const unsigned char bytes[16] = {'f',  'a', 'r', 'c', 'a', 'l', 0x8c, 'l',
                                    0x80, 's', 'o', 'f', 't', 'g', 'p',  0};
   std::memcpy(uuid.bytes, bytes, sizeof(bytes));
-  uuid.bytes[15] = static_cast<char>(ordinal);
+  uuid.bytes[15] = static_cast<char>(number);
   return uuid;
 }
 
@@ -32,12 +33,13 @@ bool set_condition(uint64_t handle, uint32_t value) {
 
 }  // namespace
 
-Device::Device(Driver& of, int number)
-    : ordinal(number),
+Device::Device(Driver& of, int seen_as, int is)
+    : ordinal(seen_as),
+      number(is),
       sm(of.config.sm),
       limits(limits_of(of.config.sm)),
-      uuid(uuid_of(number)),
-      memory(of.memory_map, number, of.config.memory_bytes),
+      uuid(uuid_of(is)),
+      memory(of.memory_map, seen_as, of.config.memory_bytes),
       driver_(of) {
   if (UnwrittenBytes* const unwritten = of.unwritten()) memory.track_unwritten(*unwritten);
 }
@@ -100,6 +102,36 @@ void Device::graph_memory_changes(int64_t bytes) {
 
 // ------------------------------------------------------------------ who there is
 
+std::vector<driverabi::DeviceUuid> Device::all_uuids(const Config& config) {
+  std::vector<driverabi::DeviceUuid> uuids(static_cast<size_t>(config.devices));
+  for (int number = 0; number < config.devices; ++number) {
+    const CUuuid uuid = uuid_of(number);
+    std::memcpy(uuids[static_cast<size_t>(number)].data(), uuid.bytes, sizeof uuid.bytes);
+  }
+  return uuids;
+}
+
+extern "C" __attribute__((visibility("default"))) unsigned farcallSoftgpuDevices(
+    FarcallSoftgpuDevice* out, unsigned room) {
+  const Driver* const driver = Driver::get();
+  if (driver == nullptr) return 0;
+  const auto count = static_cast<unsigned>(driver->config.devices);
+  for (unsigned number = 0; number < std::min(room, count); ++number) {
+    FarcallSoftgpuDevice& device = out[number];
+    device.uuid = uuid_of(static_cast<int>(number));
+    std::snprintf(device.pci_bus_id, sizeof device.pci_bus_id, "%04X:%02X:%02X.0",
+                  Device::kPciDomain, Device::kPciBusFirst + number, Device::kPciDevice);
+    device.memory_bytes = driver->config.memory_bytes;
+    device.sm = driver->config.sm;
+    device.name = driver->config.name.c_str();
+    device.ordinal = -1;
+    for (int ordinal = 0; ordinal < driver->device_count(); ++ordinal) {
+      if (driver->device(ordinal)->number == static_cast<int>(number)) device.ordinal = ordinal;
+    }
+  }
+  return count;
+}
+
 CUresult api::cuDeviceGetCount(int* count) {
   if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *count = driver().device_count();
@@ -158,13 +190,15 @@ CUresult api::cuDeviceGetByPCIBusId(CUdevice* out, const char* id) {
                          ? std::sscanf(id, "%x:%x:%x", &domain, &bus, &device) - 1
                          : std::sscanf(id, "%x:%x", &bus, &device);
   if (fields != 2) return CUDA_ERROR_INVALID_VALUE;
-  const int ordinal = static_cast<int>(bus) - Device::kPciBusFirst;
-  if (domain != Device::kPciDomain || device != Device::kPciDevice ||
-      driver().device(ordinal) == nullptr) {
+  if (domain != Device::kPciDomain || device != Device::kPciDevice) {
     return CUDA_ERROR_INVALID_DEVICE;
   }
-  *out = ordinal;
-  return CUDA_SUCCESS;
+  for (int ordinal = 0; ordinal < driver().device_count(); ++ordinal) {
+    if (static_cast<unsigned>(driver().device(ordinal)->pci_bus()) != bus) continue;
+    *out = ordinal;
+    return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_DEVICE;
 }
 
 // ------------------------------------------------------------------ what it can do

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <vector>
 
+#include "driverabi/visible_devices.h"
 #include "softgpu/driver/device_memory.h"
 #include "softgpu/driver/device_output.h"
 #include "softgpu/driver/driver.h"
@@ -36,14 +38,18 @@ Limits limits_of(int sm);
 
 class Device {
  public:
-  Device(Driver& driver, int ordinal);
+  // `ordinal`: the program's number for it; `number`: the machine's.
+  Device(Driver& driver, int ordinal, int number);
 
   Driver& driver() const { return driver_; }
   const int ordinal;
+  const int number;
   const int sm;
   const Limits limits;
   CUuuid uuid;
-  int pci_bus() const { return kPciBusFirst + ordinal; }
+  int pci_bus() const { return kPciBusFirst + number; }
+  // Of the whole machine, by number.
+  static std::vector<driverabi::DeviceUuid> all_uuids(const Config& config);
   static constexpr int kPciDomain = 0, kPciBusFirst = 1, kPciDevice = 0;
 
   DeviceMemory memory;

@@ -43,10 +43,14 @@ CUresult Driver::initialise() {
   if (get() == nullptr) {
     log::set_name("softgpu");
     Config config = config_from_environment();
-    if (config.devices == 0) return CUDA_ERROR_NO_DEVICE;
+    const std::vector<int> visible = driverabi::visible_devices(
+        config.visible_devices ? config.visible_devices->c_str() : nullptr,
+        Device::all_uuids(config));
+    if (visible.empty()) return CUDA_ERROR_NO_DEVICE;
     auto* created = new Driver(std::move(config));
-    for (int ordinal = 0; ordinal < created->config.devices; ++ordinal) {
-      created->devices_.push_back(new Device(*created, ordinal));
+    for (const int number : visible) {
+      const int ordinal = created->device_count();
+      created->devices_.push_back(new Device(*created, ordinal, number));
     }
     pthread_atfork(nullptr, nullptr, in_forked_child);
     // Runs before what NVIDIA's runtime, which was there earlier, does when the program ends.

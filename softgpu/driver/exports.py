@@ -30,7 +30,7 @@ ALWAYS_ALLOWED = {
 }
 # What they say depends on who asks: library_views.h.
 CALLER_MATTERS = {'cuDeviceComputeCapability', 'cuDeviceGetAttribute'}
-OWN_EXPORTS = ['farcallSoftgpuVersion']
+OWN_EXPORTS = ['farcallSoftgpuVersion', 'farcallSoftgpuDevices']
 
 
 class Function:

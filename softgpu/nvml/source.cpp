@@ -3,19 +3,25 @@
 #include "nvml/source.h"
 
 #include <cuda.h>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <string>
+#include <vector>
+
+#include "softgpu/driver/physical_devices.h"
 
 namespace farcall::nvml {
 namespace {
 
-constexpr int kNameBytes = 256;
-constexpr int kBusIdBytes = 32;
-
-int attribute(CUdevice device, CUdevice_attribute which) {
-  int value = 0;
-  return cuDeviceGetAttribute(&value, which, device) == CUDA_SUCCESS ? value : 0;
+std::string uuid_text(const CUuuid& uuid) {
+  std::string text = "GPU-";
+  for (int i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", static_cast<unsigned char>(uuid.bytes[i]));
+  }
+  return text;
 }
 
 int architecture(int major, int minor) {
@@ -66,30 +72,16 @@ class ContextOf {
 class SoftgpuSource : public Source {
  public:
   nvmlReturn_t open(std::vector<DeviceDescription>* devices) override {
-    int count = 0;
-    if (cuInit(0) != CUDA_SUCCESS || cuDeviceGetCount(&count) != CUDA_SUCCESS) {
-      return NVML_ERROR_DRIVER_NOT_LOADED;
-    }
-    for (int ordinal = 0; ordinal < count; ++ordinal) {
-      DeviceDescription description;
-      CUdevice device = 0;
-      char name[kNameBytes] = "", bus_id[kBusIdBytes] = "";
-      CUuuid uuid{};
-      if (cuDeviceGet(&device, ordinal) != CUDA_SUCCESS ||
-          cuDeviceGetName(name, sizeof name, device) != CUDA_SUCCESS ||
-          cuDeviceGetPCIBusId(bus_id, sizeof bus_id, device) != CUDA_SUCCESS ||
-          cuDeviceGetUuid(&uuid, device) != CUDA_SUCCESS) {
-        return NVML_ERROR_UNKNOWN;
-      }
-      description.ordinal = ordinal;
-      description.name = name;
-      description.pci_bus_id = bus_id;
-      std::memcpy(description.uuid, uuid.bytes, sizeof description.uuid);
-      description.compute_capability_major =
-          attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-      description.compute_capability_minor =
-          attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-      devices->push_back(std::move(description));
+    if (cuInit(0) != CUDA_SUCCESS) return NVML_ERROR_DRIVER_NOT_LOADED;
+    physical_.resize(farcallSoftgpuDevices(nullptr, 0));
+    farcallSoftgpuDevices(physical_.data(), unsigned(physical_.size()));
+    for (const FarcallSoftgpuDevice& from : physical_) {
+      devices->push_back({.ordinal = from.ordinal,
+                          .name = from.name,
+                          .uuid = uuid_text(from.uuid),
+                          .pci_bus_id = from.pci_bus_id,
+                          .compute_capability_major = from.sm / 10,
+                          .compute_capability_minor = from.sm % 10});
     }
     return NVML_SUCCESS;
   }
@@ -99,23 +91,22 @@ class SoftgpuSource : public Source {
     return cuDriverGetVersion(&version) == CUDA_SUCCESS ? version : 0;
   }
 
-  nvmlReturn_t read(int ordinal, ReadingGroup group, Readings* readings) override {
+  nvmlReturn_t read(const DeviceDescription& device, ReadingGroup group,
+                    Readings* readings) override {
     if (group != ReadingGroup::kQuick) return NVML_SUCCESS;  // there is no link
-    const CUdevice device = ordinal;
-    size_t total = 0;
-    if (cuDeviceTotalMem(&total, device) != CUDA_SUCCESS) return NVML_ERROR_UNKNOWN;
-    const size_t used = bytes_used(device);
-    readings->set(Reading::kMemoryTotal, total);
+    const auto known = std::find_if(physical_.begin(), physical_.end(), [&](const auto& each) {
+      return device.pci_bus_id == each.pci_bus_id;
+    });
+    if (known == physical_.end()) return NVML_ERROR_UNKNOWN;
+    const size_t used = device.ordinal >= 0 ? bytes_used(device.ordinal) : 0;
+    readings->set(Reading::kMemoryTotal, known->memory_bytes);
     readings->set(Reading::kMemoryReserved, 0);
-    readings->set(Reading::kMemoryFree, total - used);
+    readings->set(Reading::kMemoryFree, known->memory_bytes - used);
     readings->set(Reading::kMemoryUsed, used);
-    readings->set(
-        Reading::kArchitecture,
-        uint64_t(architecture(attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
-                              attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))));
-    readings->set(Reading::kMinorNumber, uint64_t(ordinal));
-    readings->set(Reading::kComputeMode,
-                  uint64_t(attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_MODE)));
+    readings->set(Reading::kArchitecture, uint64_t(architecture(device.compute_capability_major,
+                                                                device.compute_capability_minor)));
+    readings->set(Reading::kMinorNumber, uint64_t(known - physical_.begin()));
+    readings->set(Reading::kComputeMode, CU_COMPUTEMODE_DEFAULT);
     readings->set(Reading::kMultiGpuBoard, 0);
     readings->driver_version = FARCALL_SOFTGPU_VERSION;
     readings->nvml_version = FARCALL_SOFTGPU_VERSION;
@@ -146,6 +137,7 @@ class SoftgpuSource : public Source {
     return total - free;
   }
 
+  std::vector<FarcallSoftgpuDevice> physical_;  // filled once, before anything is read
   std::atomic<uint64_t> activity_ = 0;
 };
 
