@@ -219,6 +219,8 @@ extern "C" FARCALL_API CUresult CUDAAPI toyLaunch_ptsz(CUfunction f, CUstream hS
 }
 
 extern "C" FARCALL_API const char* CUDAAPI toyErrorName(CUresult result_) {
-  return enter_local<const char*>(Opcode::k_toyErrorName,
-                                  [&] { return driver::toyErrorName(result_); });
+  return enter_local<const char *>(Opcode::k_toyErrorName, [&] {
+    return driver::toyErrorName(result_);
+  });
 }
+
