@@ -1,6 +1,7 @@
 #include "client/graphs.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "client/copy.h"
 #include "client/program.h"
@@ -27,7 +28,7 @@ int not_supported(const char* function, const char* reason) {
 }
 
 bool overlap(const HostCopy& a, const HostCopy& b) {
-  return a.memory < b.memory + b.bytes && b.memory < a.memory + a.bytes;
+  return a.memory < b.memory + b.span_bytes() && b.memory < a.memory + a.span_bytes();
 }
 
 // A copy to the device that may read what an earlier one in the same graph has just copied to the
@@ -103,7 +104,7 @@ void GraphCopies::set(HandleId exec, std::shared_ptr<const ExecCopies> copies) {
 
 int capture_copy(Session& session, void* memory, uint64_t device, size_t bytes, bool to_device,
                  HandleId stream, bool* captured) {
-  const HostCopy copy{graphs().next_id(), static_cast<std::byte*>(memory), bytes, to_device};
+  const HostCopy copy = HostCopy::linear(graphs().next_id(), memory, bytes, to_device);
   Call call(session, Opcode::k_farcallCaptureCopy);
   auto args = call.args<schema::FarcallCaptureCopy>();
   args.setCopy(copy.id);
@@ -211,7 +212,8 @@ void post_destroy(Session& session, HandleId exec) {
 
 }  // namespace
 
-int instantiate_graph(Session& session, CUgraphExec* exec, CUgraph graph, uint64_t flags) {
+int instantiate_graph(Session& session, CUgraphExec* exec, CUgraph graph, uint64_t flags,
+                      CUDA_GRAPH_INSTANTIATE_PARAMS* outcome) {
   if (exec == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (!usable(session, id_of(graph), HandleType::kGraph)) return CUDA_ERROR_INVALID_HANDLE;
   Minted minted(session, HandleType::kGraphExec);
@@ -223,6 +225,11 @@ int instantiate_graph(Session& session, CUgraphExec* exec, CUgraph graph, uint64
     args.setExec(minted.id());
     args.setFlags(flags);
     reply = call.wait();
+  }
+  if (outcome != nullptr && reply.has_results()) {
+    const auto results = reply.results<schema::FarcallGraphInstantiateResults>();
+    outcome->result_out = CUgraphInstantiateResult(results.getOutcome());
+    outcome->hErrNode_out = handle_from<CUgraphNode>(results.getErrorNode());
   }
   if (reply.own_result() == CUDA_ERROR_NOT_SUPPORTED && graphs().any()) {
     return not_supported("cuGraphInstantiate", "copies with host memory in a graph of this kind");
@@ -240,6 +247,32 @@ int instantiate_graph(Session& session, CUgraphExec* exec, CUgraph graph, uint64
   graphs().set(minted.id(), copies);
   *exec = handle_from<CUgraphExec>(minted.keep());
   return CUDA_SUCCESS;
+}
+
+int instantiate_graph_with_params(Session& session, CUgraphExec* exec, CUgraph graph,
+                                  CUDA_GRAPH_INSTANTIATE_PARAMS* params, HandleId upload) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  params->hErrNode_out = nullptr;
+  params->result_out = CUDA_GRAPH_INSTANTIATE_ERROR;
+  const bool uploads = (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD) != 0;
+  if (uploads && !usable(session, upload, HandleType::kStream)) return CUDA_ERROR_INVALID_HANDLE;
+  const uint64_t flags = params->flags & ~uint64_t{CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD};
+  if (const int failed = instantiate_graph(session, exec, graph, flags, params)) return failed;
+  params->result_out = CUDA_GRAPH_INSTANTIATE_SUCCESS;
+  if (!uploads) return CUDA_SUCCESS;
+  Call call(session, Opcode::k_cuGraphUpload);
+  auto args = call.args<schema::CuGraphUpload>();
+  args.setHGraph(id_of(*exec));
+  args.setHStream(upload);
+  return call.post();
+}
+
+int set_exec_copies(Session& session, HandleId exec, capnp::List<uint64_t>::Reader ids,
+                    const char* function) {
+  const auto copies = known_copies(session, ids);
+  if (copies == nullptr) return rpc::kSessionLostResult;
+  graphs().set(exec, copies);
+  return copies->refused ? not_supported(function, kReadsBack) : int(CUDA_SUCCESS);
 }
 
 int update_exec(Session& session, CUgraphExec exec, CUgraph graph,
@@ -315,23 +348,36 @@ int set_child_graph(Session& session, CUgraphExec exec, CUgraphNode node, CUgrap
 
 namespace {
 
+int post_input(Session& session, HandleId exec, uint64_t copy, std::span<const std::byte> all) {
+  for (size_t offset = 0; offset < all.size(); offset += rpc::kPayloadBytesMax) {
+    Call call(session, Opcode::k_farcallGraphInput);
+    auto args = call.args<schema::FarcallGraphInput>();
+    args.setExec(exec);
+    args.setCopy(copy);
+    args.setOffset(offset);
+    call.payload(all.subspan(offset, std::min(rpc::kPayloadBytesMax, all.size() - offset)));
+    // The buffer may still be read by the last launch.
+    if (const int failed = call.post_blocking()) return failed;
+  }
+  return CUDA_SUCCESS;
+}
+
 int post_inputs(Session& session, HandleId exec, const ExecCopies& copies) {
+  std::vector<std::byte> packed;
   for (const HostCopy& copy : copies.to_device) {
-    const std::span<const std::byte> all(copy.memory, copy.bytes);
     // Bytes that an earlier copy has yet to bring here, perhaps of this graph's last launch.
-    if (session.connection().expects_data(all)) {
+    if (session.connection().expects_data({copy.memory, copy.span_bytes()})) {
       if (const int failed = finish_copies_to_host(session)) return failed;
     }
-    for (size_t offset = 0; offset < all.size(); offset += rpc::kPayloadBytesMax) {
-      Call call(session, Opcode::k_farcallGraphInput);
-      auto args = call.args<schema::FarcallGraphInput>();
-      args.setExec(exec);
-      args.setCopy(copy.id);
-      args.setOffset(offset);
-      call.payload(all.subspan(offset, std::min(rpc::kPayloadBytesMax, all.size() - offset)));
-      // The buffer may still be read by the last launch.
-      if (const int failed = call.post_blocking()) return failed;
+    std::span<const std::byte> all(copy.memory, copy.bytes);
+    if (!copy.packed()) {
+      packed.resize(copy.bytes);
+      for (size_t i = 0; i < copy.rows * copy.slices; ++i) {
+        std::memcpy(&packed[i * copy.row_bytes], copy.row(i), copy.row_bytes);
+      }
+      all = packed;
     }
+    if (const int failed = post_input(session, exec, copy.id, all)) return failed;
   }
   return CUDA_SUCCESS;
 }
@@ -339,12 +385,19 @@ int post_inputs(Session& session, HandleId exec, const ExecCopies& copies) {
 int post_outputs(Session& session, HandleId exec, HandleId stream, const ExecCopies& copies) {
   for (const HostCopy& copy : copies.to_host) {
     note_copy_to_host();
-    Call call(session, Opcode::k_farcallGraphOutput);
-    auto args = call.args<schema::FarcallGraphOutput>();
-    args.setExec(exec);
-    args.setCopy(copy.id);
-    args.setStream(stream);
-    if (const int failed = call.post({copy.memory, copy.bytes})) return failed;
+    // What lies between the rows is the program's.
+    const size_t pieces = copy.packed() ? 1 : copy.rows * copy.slices;
+    const size_t bytes = copy.packed() ? copy.bytes : copy.row_bytes;
+    for (size_t i = 0; i < pieces; ++i) {
+      Call call(session, Opcode::k_farcallGraphOutput);
+      auto args = call.args<schema::FarcallGraphOutput>();
+      args.setExec(exec);
+      args.setCopy(copy.id);
+      args.setStream(stream);
+      args.setOffset(i * bytes);
+      args.setBytes(bytes);
+      if (const int failed = call.post({copy.row(i), bytes})) return failed;
+    }
   }
   return CUDA_SUCCESS;
 }

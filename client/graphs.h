@@ -14,6 +14,7 @@
 // what it has just copied there.
 #pragma once
 
+#include <capnp/list.h>
 #include <cuda.h>
 
 #include <atomic>
@@ -34,8 +35,23 @@ namespace farcall::client {
 struct HostCopy {
   uint64_t id = 0;
   std::byte* memory = nullptr;
-  size_t bytes = 0;
+  size_t bytes = 0;  // that are copied; the server has them packed
   bool to_device = false;
+  // Of a copy in rows, which may have gaps between them; a linear copy is one row.
+  size_t row_bytes = 0, rows = 1, slices = 1, pitch_bytes = 0, slice_rows = 1;
+
+  static HostCopy linear(uint64_t id, void* memory, size_t bytes, bool to_device) {
+    return {id, static_cast<std::byte*>(memory), bytes, to_device, bytes};
+  }
+  bool packed() const {
+    return (rows == 1 || pitch_bytes == row_bytes) && (slices == 1 || slice_rows == rows);
+  }
+  std::byte* row(size_t index) const {
+    return memory + (index / rows * slice_rows + index % rows) * pitch_bytes;
+  }
+  size_t span_bytes() const {  // from the first byte to behind the last
+    return size_t(row(rows * slices - 1) - memory) + row_bytes;
+  }
 };
 
 struct ExecCopies {
@@ -82,8 +98,16 @@ FARCALL_API int begin_capture_to_graph(Session& session, rpc::HandleId stream, C
                                        const CUgraphNode* dependencies,
                                        const CUgraphEdgeData* edges, size_t count, int mode);
 FARCALL_API int end_capture(Session& session, rpc::HandleId stream, CUgraph* graph);
+// `outcome` may be null; of it, `flags` and `hUploadStream` are not looked at.
 FARCALL_API int instantiate_graph(Session& session, CUgraphExec* exec, CUgraph graph,
-                                  uint64_t flags);
+                                  uint64_t flags, CUDA_GRAPH_INSTANTIATE_PARAMS* outcome = nullptr);
+// `upload` is a wire id.
+FARCALL_API int instantiate_graph_with_params(Session& session, CUgraphExec* exec, CUgraph graph,
+                                              CUDA_GRAPH_INSTANTIATE_PARAMS* params,
+                                              rpc::HandleId upload);
+// What a server says are the copies in `exec` from now on. A CUresult.
+int set_exec_copies(Session& session, rpc::HandleId exec, capnp::List<uint64_t>::Reader ids,
+                    const char* function);
 FARCALL_API int update_exec(Session& session, CUgraphExec exec, CUgraph graph,
                             CUgraphExecUpdateResultInfo* info);
 FARCALL_API int launch_graph(Session& session, CUgraphExec exec, rpc::HandleId stream);

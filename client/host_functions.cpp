@@ -27,16 +27,24 @@ uint64_t HostFunctions::add(Session& session, const HostFunction& function) {
   }
   const uint64_t id = next_id_++;
   functions_[id] = function;
-  pending_.store(functions_.size(), std::memory_order_relaxed);
+  if (function.user_object != 0) ++user_objects_;
+  note_pending();
   wakes_.notify_one();
   return id;
 }
 
 void HostFunctions::remove(uint64_t id) {
   const std::lock_guard lock(mutex_);
-  functions_.erase(id);
-  pending_.store(functions_.size(), std::memory_order_relaxed);
-  if (functions_.empty()) piled_up_.store(0, std::memory_order_relaxed);
+  const auto found = functions_.find(id);
+  if (found == functions_.end()) return;
+  if (found->second.user_object != 0) --user_objects_;
+  functions_.erase(found);
+  note_pending();
+  if (!pending()) piled_up_.store(0, std::memory_order_relaxed);
+}
+
+void HostFunctions::note_pending() {
+  pending_.store(functions_.size() - user_objects_, std::memory_order_relaxed);
 }
 
 bool HostFunctions::find(uint64_t id, HostFunction* out) {
@@ -84,6 +92,11 @@ void HostFunctions::call(Session& session, const rpc::HostFunctionDue& due) {
     function = found->second;
   }
   if (due.aux == rpc::kHostFunctionNever) return remove(due.id);
+  if (function.user_object != 0) {
+    session.release(function.user_object);
+    remove(due.id);
+    return function.function(function.data);
+  }
   if (function.callback != nullptr) {
     function.callback(function.stream, CUresult(due.result), function.data);
   } else {

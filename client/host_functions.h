@@ -32,6 +32,8 @@ struct HostFunction {
   CUstreamCallback callback = nullptr;
   CUstream stream = nullptr;  // as the program named it; for `callback`
   void* data = nullptr;
+  // Of a user object, with this id: no stream waits for it.
+  rpc::HandleId user_object = 0;
 };
 
 // What the process knows of them; part of Program. Any thread.
@@ -50,13 +52,16 @@ class FARCALL_API HostFunctions {
   void call_them(Session& session);
   void call(Session& session, const rpc::HostFunctionDue& due);
 
-  std::atomic<size_t> pending_ = 0;     // in functions_
+  void note_pending();
+
+  std::atomic<size_t> pending_ = 0;     // in functions_, for which streams may wait
   std::atomic<uint64_t> piled_up_ = 0;  // bytes posted since the last wait
   std::mutex mutex_;                    // guards what follows
   uint64_t next_id_ = 1;
   std::condition_variable wakes_;
   std::unordered_map<uint64_t, HostFunction> functions_;
-  bool started_ = false;  // the thread
+  size_t user_objects_ = 0;  // in functions_
+  bool started_ = false;     // the thread
 };
 
 // `stream` is a wire id. Results are CUresults.

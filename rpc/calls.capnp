@@ -289,6 +289,8 @@ struct FarcallGraphInstantiate {
 }
 struct FarcallGraphInstantiateResults {
   copies @0 :List(UInt64);  # captured copies in the graph
+  outcome @1 :Int32;        # of cuGraphInstantiateWithParams, and the node that is to blame
+  errorNode @2 :UInt64;
 }
 
 # cuGraphExecUpdate_v2
@@ -322,6 +324,8 @@ struct FarcallGraphOutput {
   exec @0 :UInt64;
   copy @1 :UInt64;
   stream @2 :UInt64;        # of the launch
+  offset @3 :UInt64;        # where in the copy's bytes, packed, and how many of them; 0: all
+  bytes @4 :UInt64;
 }
 
 # --- Host functions ------------------------------------------------------------------------------------------------
@@ -416,4 +420,100 @@ struct FarcallNvmlReadResults {
   partNumber @3 :Text;
   driverVersion @4 :Text;
   nvmlVersion @5 :Text;
+}
+
+# A copy in rows. A side that is the program's memory has the id of a captured copy instead of an address or array; its
+# rows are packed. Both sides may be.
+struct GraphCopy {
+  destination @0 :CopySide;
+  source @1 :CopySide;
+  destinationCopy @2 :UInt64;
+  sourceCopy @3 :UInt64;
+  widthBytes @4 :UInt64;
+  height @5 :UInt64;
+  depth @6 :UInt64;
+}
+struct FarcallGraphCopyNode {
+  at @0 :GraphNode;
+  copy @1 :GraphCopy;
+  context @2 :UInt64;       # 0: the current one
+}
+struct FarcallGraphCopyNodeResults {
+  gone @0 :List(UInt64);    # earlier copies that no graph has any more
+  copies @1 :List(UInt64);  # with `exec`: the captured copies in it from now on
+}
+struct FarcallGraphCopyNodeGet {
+  node @0 :UInt64;
+}
+struct FarcallGraphCopyNodeGetResults {
+  copy @0 :GraphCopy;
+}
+
+# cuGraphAddMemAllocNode
+struct MemoryAccess {
+  locationType @0 :Int32;   # CUmemLocationType
+  locationId @1 :Int32;
+  flags @2 :Int32;          # CUmemAccess_flags
+}
+struct AllocationNode {
+  allocationType @0 :Int32; # CUmemAllocationType, as in CUmemPoolProps
+  handleTypes @1 :Int32;
+  locationType @2 :Int32;
+  locationId @3 :Int32;
+  bytesMax @4 :UInt64;
+  usage @5 :UInt16;
+  access @6 :List(MemoryAccess);
+  bytes @7 :UInt64;
+  address @8 :UInt64;       # in answers
+}
+struct FarcallGraphAllocationNode {
+  at @0 :GraphNode;
+  allocation @1 :AllocationNode;
+}
+struct FarcallGraphAllocationNodeResults {
+  address @0 :UInt64;
+}
+struct FarcallGraphAllocationNodeGet {
+  node @0 :UInt64;
+}
+struct FarcallGraphAllocationNodeGetResults {
+  allocation @0 :AllocationNode;
+}
+
+# cuGraphAddBatchMemOpNode
+struct MemoryOperations {
+  context @0 :UInt64;
+  flags @1 :UInt32;
+  operations @2 :Data;      # CUstreamBatchMemOpParams, which hold addresses of device memory and numbers
+}
+struct FarcallGraphMemoryOperationsNode {
+  at @0 :GraphNode;
+  operations @1 :MemoryOperations;
+}
+struct FarcallGraphMemoryOperationsNodeGet {
+  node @0 :UInt64;
+}
+struct FarcallGraphMemoryOperationsNodeGetResults {
+  operations @0 :MemoryOperations;
+}
+
+# A conditional node, for cuGraphAddNode. `handle` is a number that kernels are told.
+struct FarcallGraphConditionalNode {
+  at @0 :GraphNode;
+  handle @1 :UInt64;
+  type @2 :Int32;           # CUgraphConditionalNodeType
+  size @3 :UInt32;
+  context @4 :UInt64;
+}
+struct FarcallGraphConditionalNodeResults {
+  bodies @0 :List(UInt64);
+}
+
+# cuUserObjectCreate: when the last reference has gone, the client's function of that name is called as host functions
+# are, and nobody waits for it.
+struct FarcallUserObjectCreate {
+  object @0 :UInt64;        # id to bind
+  function @1 :UInt64;      # as FarcallLaunchHostFunction.id
+  references @2 :UInt32;
+  flags @3 :UInt32;
 }

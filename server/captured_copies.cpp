@@ -74,34 +74,128 @@ bool CapturedCopies::capturing(const DriverTable& driver, CUstream stream) {
 
 // --- Capturing
 
-CUresult CapturedCopies::capture(uint64_t id, CUdeviceptr device, uint64_t bytes, bool to_device,
-                                 CUstream stream, Status* broken) {
-  const std::lock_guard lock(mutex_);
+std::shared_ptr<CapturedCopy> CapturedCopies::add(uint64_t id, uint64_t bytes, bool to_device,
+                                                  Status* broken, CUresult* result) {
+  *result = CUDA_ERROR_INVALID_VALUE;
   *broken = id == 0 || copies_.contains(id) ? Status::kProtocol : Status::kOk;
-  if (*broken != Status::kOk) return CUDA_ERROR_INVALID_VALUE;
+  if (*broken != Status::kOk || bytes == 0) return nullptr;
   collect();
-  if (bytes == 0 || device == 0) return CUDA_ERROR_INVALID_VALUE;
+  *result = CUDA_ERROR_OUT_OF_MEMORY;
   if (bytes > kCapturedBytesMax || pages(bytes) > kCapturedBytesMax - bytes_ ||
       copies_.size() >= kCapturedCopiesMax) {
     log::warning("no room for a captured copy of {} bytes beside {} others of {} bytes", bytes,
                  copies_.size(), bytes_);
-    return CUDA_ERROR_OUT_OF_MEMORY;
+    return nullptr;
   }
   std::byte* const buffer = allocate(driver_, bytes);
-  if (buffer == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (buffer == nullptr) return nullptr;
   auto copy = std::make_shared<CapturedCopy>(CapturedCopy{id, to_device, bytes, buffer});
-  const CUresult result = to_device ? driver_.cuMemcpyHtoDAsync_v2(device, buffer, bytes, stream)
-                                    : driver_.cuMemcpyDtoHAsync_v2(buffer, device, bytes, stream);
   bytes_ += pages(bytes);
+  copies_[id].copy = copy;
+  id_of_buffer_[address_of(buffer)] = id;
+  *result = CUDA_SUCCESS;
+  return copy;
+}
+
+CUresult CapturedCopies::capture(uint64_t id, CUdeviceptr device, uint64_t bytes, bool to_device,
+                                 CUstream stream, Status* broken) {
+  const std::lock_guard lock(mutex_);
+  CUresult result = CUDA_SUCCESS;
+  const auto copy = add(id, device == 0 ? 0 : bytes, to_device, broken, &result);
+  if (copy == nullptr) return result;
+  result = to_device ? driver_.cuMemcpyHtoDAsync_v2(device, copy->buffer, bytes, stream)
+                     : driver_.cuMemcpyDtoHAsync_v2(copy->buffer, device, bytes, stream);
   if (result != CUDA_SUCCESS) {
-    free_buffer(*copy);
+    forget_buffer(id);
     return result;
   }
   any_ = true;
-  copies_[id] = {std::move(copy), true};
-  id_of_buffer_[address_of(buffer)] = id;
-  tie_to_graph(id, stream);
+  tie_to_graph(id, graph_of(stream));
   return CUDA_SUCCESS;
+}
+
+std::byte* CapturedCopies::make_buffer(uint64_t id, uint64_t bytes, bool to_device, Status* broken,
+                                       CUresult* result) {
+  const std::lock_guard lock(mutex_);
+  const auto copy = add(id, bytes, to_device, broken, result);
+  if (copy == nullptr) return nullptr;
+  any_ = true;
+  return copy->buffer;
+}
+
+void CapturedCopies::drop(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  if (copies_.contains(id)) forget_buffer(id);
+}
+
+uint64_t CapturedCopies::id_of(const void* buffer) {
+  const std::lock_guard lock(mutex_);
+  const auto found = id_of_buffer_.find(address_of(buffer));
+  return found == id_of_buffer_.end() ? 0 : found->second;
+}
+
+void CapturedCopies::tie_to_node(CUgraph graph, CUgraphNode node,
+                                 const std::vector<uint64_t>& ids) {
+  const std::lock_guard lock(mutex_);
+  const auto known = nodes_.find(node);
+  if (graph != nullptr) {
+    nodes_[node] = {graph, ids};
+  } else if (known != nodes_.end()) {
+    graph = known->second.graph;
+    if (handles_.id_of(rpc::HandleType::kGraph, graph) == 0) graph = nullptr;  // destroyed
+    for (const uint64_t old : known->second.copies) {
+      const auto entry = copies_.find(old);
+      if (graph == nullptr || entry == copies_.end() || entry->second.tie == nullptr ||
+          driver_.cuGraphReleaseUserObject == nullptr) {
+        continue;
+      }
+      (void)driver_.cuGraphReleaseUserObject(graph, entry->second.tie, 1);
+    }
+    known->second.copies = ids;
+  }
+  // A node that was captured or cloned: which graph has it isn't known, and its buffers stay.
+  if (graph == nullptr) return;
+  for (const uint64_t id : ids) tie_to_graph(id, graph);
+}
+
+CUresult CapturedCopies::check_exec_node(rpc::HandleId exec, bool has_buffers) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  if (known == execs_.end() || !known->second.updated) return CUDA_SUCCESS;
+  return has_buffers || !known->second.copies.all.empty() ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+}
+
+std::vector<CapturedCopyRef> CapturedCopies::tie_to_exec(rpc::HandleId exec, CUgraphNode node,
+                                                         const std::vector<uint64_t>& ids) {
+  const std::lock_guard lock(mutex_);
+  const auto known = execs_.find(exec);
+  if (known == execs_.end() && ids.empty()) return {};
+  Exec& changed = execs_[exec];
+  changed.replaced.insert(changed.replaced.end(), changed.copies.all.begin(),
+                          changed.copies.all.end());
+  std::vector<CapturedCopyRef>& of_node = changed.copies.of_node[node];
+  of_node.clear();
+  for (const uint64_t id : ids) {
+    const auto entry = copies_.find(id);
+    if (entry == copies_.end()) continue;
+    entry->second.in_use = false;  // by nothing but `exec`, which holds it
+    of_node.push_back(entry->second.copy);
+  }
+  changed.copies.all.clear();
+  for (const auto& [each, copies] : changed.copies.of_node) {
+    for (const CapturedCopyRef& copy : copies) {
+      if (std::find(changed.copies.all.begin(), changed.copies.all.end(), copy) ==
+          changed.copies.all.end()) {
+        changed.copies.all.push_back(copy);
+      }
+    }
+  }
+  return changed.copies.all;
+}
+
+void CapturedCopies::note_conditional(CUgraphNode node, std::vector<CUgraph> bodies) {
+  const std::lock_guard lock(mutex_);
+  conditionals_[node] = std::move(bodies);
 }
 
 void CapturedCopies::released(void* hook) {
@@ -112,17 +206,19 @@ void CapturedCopies::released(void* hook) {
   to.ids.push_back(mine->id);
 }
 
-// Fails quietly: then the buffer stays.
-void CapturedCopies::tie_to_graph(uint64_t id, CUstream stream) {
-  if (driver_.cuStreamGetCaptureInfo_v2 == nullptr || driver_.cuUserObjectCreate == nullptr ||
-      driver_.cuUserObjectRelease == nullptr || driver_.cuGraphRetainUserObject == nullptr) {
-    return;
-  }
+CUgraph CapturedCopies::graph_of(CUstream stream) {
+  if (driver_.cuStreamGetCaptureInfo_v2 == nullptr) return nullptr;
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
   CUgraph graph = nullptr;
-  if (driver_.cuStreamGetCaptureInfo_v2(stream, &status, nullptr, &graph, nullptr, nullptr) !=
-          CUDA_SUCCESS ||
-      graph == nullptr) {
+  const CUresult result =
+      driver_.cuStreamGetCaptureInfo_v2(stream, &status, nullptr, &graph, nullptr, nullptr);
+  return result == CUDA_SUCCESS ? graph : nullptr;
+}
+
+// Fails quietly: then the buffer stays.
+void CapturedCopies::tie_to_graph(uint64_t id, CUgraph graph) {
+  if (graph == nullptr || driver_.cuUserObjectCreate == nullptr ||
+      driver_.cuUserObjectRelease == nullptr || driver_.cuGraphRetainUserObject == nullptr) {
     return;
   }
   auto hook = std::make_unique<Hook>(Hook{released_, id});
@@ -136,19 +232,21 @@ void CapturedCopies::tie_to_graph(uint64_t id, CUstream stream) {
       CUDA_SUCCESS) {
     carried->id = 0;
     (void)driver_.cuUserObjectRelease(object, 1);
+    return;
   }
+  copies_[id].tie = object;
 }
 
 // --- What is in a graph
 
-CUresult CapturedCopies::find(CUgraph graph, std::vector<CapturedCopyRef>* out) {
+CUresult CapturedCopies::find(CUgraph graph, GraphCopySet* out) {
   const std::lock_guard lock(mutex_);
-  out->clear();
+  *out = {};
   if (!any_) return CUDA_SUCCESS;  // as in almost all programs
   return walk(graph, 0, out);
 }
 
-CUresult CapturedCopies::walk(CUgraph graph, int depth, std::vector<CapturedCopyRef>* out) {
+CUresult CapturedCopies::walk(CUgraph graph, int depth, GraphCopySet* out) {
   if (depth > kGraphDepthMax) {
     log::warning("child graphs are more than {} deep", kGraphDepthMax);
     return CUDA_ERROR_NOT_SUPPORTED;
@@ -172,14 +270,32 @@ CUresult CapturedCopies::walk(CUgraph graph, int depth, std::vector<CapturedCopy
       CUgraph child = nullptr;
       failed = driver_.cuGraphChildGraphNodeGetGraph(node, &child);
       if (failed == CUDA_SUCCESS) failed = walk(child, depth + 1, out);
+    } else if (type == CU_GRAPH_NODE_TYPE_CONDITIONAL) {
+      failed = walk_bodies(node, depth);
     }
     if (failed != CUDA_SUCCESS) return failed;
   }
   return CUDA_SUCCESS;
 }
 
+// Whether a body runs, and how often, is known only on the GPU, so there may be no copies in it.
+CUresult CapturedCopies::walk_bodies(CUgraphNode node, int depth) {
+  const auto known = conditionals_.find(node);
+  if (known == conditionals_.end()) {
+    log::warning("a graph has copies with host memory, and a conditional node of a clone");
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  GraphCopySet inside;
+  for (CUgraph body : known->second) {
+    if (const CUresult failed = walk(body, depth + 1, &inside)) return failed;
+  }
+  if (inside.all.empty()) return CUDA_SUCCESS;
+  log::warning("a conditional node has copies with host memory");
+  return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 // A copy with host memory that we don't know would read or write what is no program's memory.
-CUresult CapturedCopies::find_node(CUgraphNode node, std::vector<CapturedCopyRef>* out) {
+CUresult CapturedCopies::find_node(CUgraphNode node, GraphCopySet* out) {
   CUDA_MEMCPY3D copy = {};
   if (driver_.cuGraphMemcpyNodeGetParams == nullptr ||
       driver_.cuGraphMemcpyNodeGetParams(node, &copy) != CUDA_SUCCESS) {
@@ -199,21 +315,26 @@ CUresult CapturedCopies::find_node(CUgraphNode node, std::vector<CapturedCopyRef
       return CUDA_ERROR_NOT_SUPPORTED;
     }
     const CapturedCopyRef found = known->second.copy;
-    if (std::find(out->begin(), out->end(), found) == out->end()) out->push_back(found);
+    out->of_node[node].push_back(found);
+    if (std::find(out->all.begin(), out->all.end(), found) == out->all.end()) {
+      out->all.push_back(found);
+    }
   }
   return CUDA_SUCCESS;
 }
 
 // --- Executable graphs
 
-void CapturedCopies::set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef> copies) {
+void CapturedCopies::set_copies(rpc::HandleId exec, GraphCopySet copies) {
   const std::lock_guard lock(mutex_);
   const auto known = execs_.find(exec);
   if (known != execs_.end()) {
-    auto& [now, replaced, launch, result] = known->second;
-    replaced.insert(replaced.end(), now.begin(), now.end());
-    now = std::move(copies);
-  } else if (!copies.empty()) {
+    Exec& changed = known->second;
+    changed.replaced.insert(changed.replaced.end(), changed.copies.all.begin(),
+                            changed.copies.all.end());
+    changed.copies = std::move(copies);
+    changed.updated = true;
+  } else if (!copies.all.empty()) {
     execs_[exec].copies = std::move(copies);
   }
 }
@@ -221,7 +342,7 @@ void CapturedCopies::set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef>
 bool CapturedCopies::has_copies(rpc::HandleId exec) {
   const std::lock_guard lock(mutex_);
   const auto known = execs_.find(exec);
-  return known != execs_.end() && !known->second.copies.empty();
+  return known != execs_.end() && !known->second.copies.all.empty();
 }
 
 CUresult CapturedCopies::note_launch(rpc::HandleId exec, CUstream stream, CUresult result) {
@@ -245,7 +366,7 @@ CapturedCopyRef CapturedCopies::find_copy(rpc::HandleId exec, uint64_t id) {
   const std::lock_guard lock(mutex_);
   const auto known = execs_.find(exec);
   if (known == execs_.end()) return nullptr;
-  for (const CapturedCopyRef& copy : known->second.copies) {
+  for (const CapturedCopyRef& copy : known->second.copies.all) {
     if (copy->id == id) return copy;
   }
   return nullptr;
@@ -269,7 +390,7 @@ CUresult CapturedCopies::write(const CapturedCopy& copy, size_t offset,
     for (const auto& [id, exec] : execs_) {
       const auto is_it = [&](const CapturedCopyRef& other) { return other->id == copy.id; };
       if (exec.launch.event != nullptr &&
-          std::any_of(exec.copies.begin(), exec.copies.end(), is_it)) {
+          std::any_of(exec.copies.all.begin(), exec.copies.all.end(), is_it)) {
         readers.push_back(exec.launch.event);
       }
     }
@@ -331,11 +452,17 @@ void CapturedCopies::collect() {
       ++it;
       continue;
     }
-    id_of_buffer_.erase(address_of(entry.copy->buffer));
-    free_buffer(*entry.copy);
-    gone_.push_back(it->first);
-    it = copies_.erase(it);
+    const uint64_t id = (it++)->first;
+    gone_.push_back(id);
+    forget_buffer(id);
   }
+}
+
+void CapturedCopies::forget_buffer(uint64_t id) {
+  const auto found = copies_.find(id);
+  id_of_buffer_.erase(address_of(found->second.copy->buffer));
+  free_buffer(*found->second.copy);
+  copies_.erase(found);
 }
 
 void CapturedCopies::free_buffer(const CapturedCopy& copy) {

@@ -44,6 +44,12 @@ struct CapturedCopy {
 };
 using CapturedCopyRef = std::shared_ptr<const CapturedCopy>;
 
+// The captured copies among a graph's nodes.
+struct GraphCopySet {
+  std::vector<CapturedCopyRef> all;  // each once
+  std::unordered_map<CUgraphNode, std::vector<CapturedCopyRef>> of_node;
+};
+
 class CapturedCopies {
  public:
   CapturedCopies(const DriverTable& driver, Staging& staging, const rpc::HandleTable& handles);
@@ -58,15 +64,32 @@ class CapturedCopies {
   // Captures the copy in `stream`, which is capturing. *broken: kProtocol if the id is in use.
   CUresult capture(uint64_t id, CUdeviceptr device, uint64_t bytes, bool to_device, CUstream stream,
                    Status* broken);
+  // A buffer for a copy that a node does, so far without one. *broken: as above. nullptr: why not
+  // is in *result.
+  std::byte* make_buffer(uint64_t id, uint64_t bytes, bool to_device, Status* broken,
+                         CUresult* result);
+  // These buffers are of `node`, which was added to `graph` or, with no graph, was changed. Those
+  // it had before go when no executable graph uses them any more.
+  void tie_to_node(CUgraph graph, CUgraphNode node, const std::vector<uint64_t>& ids);
+  // These buffers are of `node` in `exec` alone; what the graph's copies are now. NOT_SUPPORTED: an
+  // update has exchanged them, and nobody knows which was whose.
+  CUresult check_exec_node(rpc::HandleId exec, bool has_buffers);
+  std::vector<CapturedCopyRef> tie_to_exec(rpc::HandleId exec, CUgraphNode node,
+                                           const std::vector<uint64_t>& ids);
+  void drop(uint64_t id);  // the node could not be made
+  // The copy whose buffer begins there; 0: none of ours.
+  uint64_t id_of(const void* buffer);
+  // Graphs of a conditional node, whose copies can't be followed.
+  void note_conditional(CUgraphNode node, std::vector<CUgraph> bodies);
   // Ids whose buffers were freed since the last call: the client may forget them, too.
   std::vector<uint64_t> take_gone();
 
-  // The captured copies among a graph's nodes, each once. NOT_SUPPORTED: there are copies with host
+  // NOT_SUPPORTED: there are copies with host
   // memory that aren't ours to follow.
-  CUresult find(CUgraph graph, std::vector<CapturedCopyRef>* out);
+  CUresult find(CUgraph graph, GraphCopySet* out);
 
   // From now on these are the copies in `exec`.
-  void set_copies(rpc::HandleId exec, std::vector<CapturedCopyRef> copies);
+  void set_copies(rpc::HandleId exec, GraphCopySet copies);
   bool has_copies(rpc::HandleId exec);
   // A graph with copies was launched into the stream, or couldn't be.
   CUresult note_launch(rpc::HandleId exec, CUstream stream, CUresult result);
@@ -86,21 +109,33 @@ class CapturedCopies {
   struct Released;
   struct Entry {
     std::shared_ptr<CapturedCopy> copy;
-    bool in_use = true;  // by a graph or an executable graph, as far as CUDA has told
+    bool in_use = true;          // by a graph or an executable graph, as far as CUDA has told
+    CUuserObject tie = nullptr;  // of a node that was added, so that it can be untied again
   };
   struct Exec {
-    std::vector<CapturedCopyRef> copies;
+    GraphCopySet copies;
+    bool updated = false;                   // of_node tells of another graph's nodes
     std::vector<CapturedCopyRef> replaced;  // by an update; the last launch may still use them
     CopyEvent launch;                       // behind the last one
     CUresult last_launch = CUDA_ERROR_NOT_READY;
   };
 
   static void released(void* hook);
-  void tie_to_graph(uint64_t id, CUstream stream);
-  CUresult walk(CUgraph graph, int depth, std::vector<CapturedCopyRef>* out);
-  CUresult find_node(CUgraphNode node, std::vector<CapturedCopyRef>* out);
+  struct Node {
+    CUgraph graph;
+    std::vector<uint64_t> copies;
+  };
+
+  std::shared_ptr<CapturedCopy> add(uint64_t id, uint64_t bytes, bool to_device, Status* broken,
+                                    CUresult* result);
+  CUgraph graph_of(CUstream stream);
+  void tie_to_graph(uint64_t id, CUgraph graph);
+  CUresult walk(CUgraph graph, int depth, GraphCopySet* out);
+  CUresult find_node(CUgraphNode node, GraphCopySet* out);
   bool idle(const Exec& exec);
   void collect();  // frees what nothing uses any more
+  CUresult walk_bodies(CUgraphNode node, int depth);
+  void forget_buffer(uint64_t id);
   void free_buffer(const CapturedCopy& copy);
 
   const DriverTable& driver_;
@@ -113,6 +148,8 @@ class CapturedCopies {
   std::unordered_map<uint64_t, uint64_t> id_of_buffer_;
   std::unordered_map<rpc::HandleId, Exec> execs_;
   std::vector<uint64_t> gone_;
+  std::unordered_map<CUgraphNode, Node> nodes_;  // added with buffers
+  std::unordered_map<CUgraphNode, std::vector<CUgraph>> conditionals_;
   size_t bytes_ = 0;
   bool any_ = false;  // was ever captured
 };

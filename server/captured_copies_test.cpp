@@ -136,15 +136,16 @@ class CapturedCopiesTest : public ::testing::Test {
     fake.capturing = nullptr;
     return result;
   }
-  std::vector<CapturedCopyRef> find(FakeGraph& graph) {
-    std::vector<CapturedCopyRef> found;
+  GraphCopySet find_set(FakeGraph& graph) {
+    GraphCopySet found;
     EXPECT_EQ(copies.find(graph, &found), CUDA_SUCCESS);
     return found;
   }
+  std::vector<CapturedCopyRef> find(FakeGraph& graph) { return find_set(graph).all; }
   HandleId instantiate(FakeGraph& graph) {
     const HandleId id = rpc::make_handle_id(HandleType::kGraphExec, 1, next_exec++);
     EXPECT_EQ(handles.bind(id, HandleType::kGraphExec, &graph), Status::kOk);
-    copies.set_copies(id, find(graph));
+    copies.set_copies(id, find_set(graph));
     return id;
   }
 
@@ -205,7 +206,7 @@ TEST_F(CapturedCopiesTest, HostMemoryThatWasNotCapturedIsRefused) {
   int somewhere = 0;
   fake.capturing = &other;
   add_copy(CU_MEMORYTYPE_DEVICE, nullptr, CU_MEMORYTYPE_HOST, &somewhere);
-  std::vector<CapturedCopyRef> found;
+  GraphCopySet found;
   EXPECT_EQ(copies.find(other, &found), CUDA_ERROR_NOT_SUPPORTED);
 }
 
@@ -213,7 +214,7 @@ TEST_F(CapturedCopiesTest, EndlesslyNestedGraphsAreRefused) {
   FakeGraph ours, endless;
   ASSERT_EQ(capture(ours, 1, 8), CUDA_SUCCESS);
   endless.nodes.push_back({CU_GRAPH_NODE_TYPE_GRAPH, {}, endless});
-  std::vector<CapturedCopyRef> found;
+  GraphCopySet found;
   EXPECT_EQ(copies.find(endless, &found), CUDA_ERROR_NOT_SUPPORTED);
 }
 
@@ -274,7 +275,7 @@ TEST_F(CapturedCopiesTest, ABufferThatAnUpdateReplacedStaysUntilTheLaunchBeforeI
   ASSERT_EQ(capture(updated, 2, 8), CUDA_SUCCESS);
   const HandleId exec = instantiate(*graph);
   EXPECT_EQ(copies.note_launch(exec, nullptr, CUDA_SUCCESS), CUDA_SUCCESS);
-  copies.set_copies(exec, find(updated));
+  copies.set_copies(exec, find_set(updated));
   EXPECT_EQ(copies.find_copy(exec, 1), nullptr);
   EXPECT_NE(copies.find_copy(exec, 2), nullptr);
   graph.reset();

@@ -38,6 +38,15 @@ CUDA_HOST_NODE_PARAMS HostFunctions::node(uint64_t id) {
   return params;
 }
 
+CUDA_HOST_NODE_PARAMS HostFunctions::destructor(uint64_t id, std::function<void()> gone) {
+  CUDA_HOST_NODE_PARAMS params = {};
+  params.fn = run_destructor;
+  Function* const function = keep(id, /*last=*/true);
+  function->gone = std::move(gone);
+  params.userData = function;
+  return params;
+}
+
 void HostFunctions::forget(const CUDA_HOST_NODE_PARAMS& params) {
   forget(static_cast<const Function*>(params.userData));
 }
@@ -47,7 +56,7 @@ uint64_t HostFunctions::id_of(const CUDA_HOST_NODE_PARAMS& params) {
 }
 
 HostFunctions::Function* HostFunctions::keep(uint64_t id, bool last) {
-  auto owned = std::make_unique<Function>(Function{this, id, nullptr, last});
+  auto owned = std::make_unique<Function>(Function{this, id, nullptr, last, nullptr});
   Function* const function = owned.get();
   (void)driver_.cuCtxGetCurrent(&function->context);
   const std::lock_guard lock(mutex_);
@@ -64,6 +73,16 @@ void HostFunctions::forget(const Function* function) {
 void CUDA_CB HostFunctions::run(void* function) {
   auto* const self = static_cast<Function*>(function);
   self->owner->hold_stream(self, CUDA_SUCCESS);
+}
+
+void CUDA_CB HostFunctions::run_destructor(void* function) {
+  auto* const self = static_cast<Function*>(function);
+  HostFunctions* const owner = self->owner;
+  self->gone();
+  const std::lock_guard lock(owner->mutex_);
+  owner->due_.push_back({*self, owner->next_occasion_++, CUDA_SUCCESS});
+  owner->functions_.erase(self);
+  owner->sender_wakes_.notify_one();
 }
 
 void CUDA_CB HostFunctions::run_with_status(CUstream, CUresult status, void* function) {

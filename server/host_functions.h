@@ -36,6 +36,8 @@ class HostFunctions {
   // forget() if the driver refuses.
   CUDA_HOST_NODE_PARAMS node(uint64_t id);
   void forget(const CUDA_HOST_NODE_PARAMS& params);
+  // For a user object: gone() is called and the client is told, once, and nobody waits.
+  CUDA_HOST_NODE_PARAMS destructor(uint64_t id, std::function<void()> gone);
   // The reverse; 0: not one of ours.
   static uint64_t id_of(const CUDA_HOST_NODE_PARAMS& params);
   void returned(uint32_t occasion);
@@ -47,6 +49,7 @@ class HostFunctions {
     uint64_t id;
     CUcontext context;
     bool last;
+    std::function<void()> gone = nullptr;
   };
   struct Due {
     Function function;
@@ -54,6 +57,7 @@ class HostFunctions {
     int result;
   };
   static void CUDA_CB run(void* function);
+  static void CUDA_CB run_destructor(void* function);
   static void CUDA_CB run_with_status(CUstream stream, CUresult status, void* function);
   Function* keep(uint64_t id, bool last);
   void forget(const Function* function);

@@ -44,6 +44,15 @@ int cuGraphInstantiateWithFlags(Session& session, CUgraphExec* phGraphExec, CUgr
   return instantiate_graph(session, phGraphExec, hGraph, flags);
 }
 
+int cuGraphInstantiateWithParams(Session& session, CUgraphExec* phGraphExec, CUgraph hGraph,
+                                 CUDA_GRAPH_INSTANTIATE_PARAMS* instantiateParams,
+                                 bool per_thread_default) {
+  if (instantiateParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return instantiate_graph_with_params(
+      session, phGraphExec, hGraph, instantiateParams,
+      stream_id(session, instantiateParams->hUploadStream, per_thread_default));
+}
+
 // CUDA says that a failure "may" name a node and leave diagnostics: this one never does.
 int cuGraphInstantiate_v2(Session& session, CUgraphExec* phGraphExec, CUgraph hGraph,
                           CUgraphNode* phErrorNode, char* logBuffer, size_t bufferSize) {

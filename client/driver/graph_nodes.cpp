@@ -3,11 +3,11 @@
 
 #include <cuda.h>
 
+#include "client/driver/graph_puts.h"
 #include "client/driver_bodies.h"
 #include "client/stub.h"
 
 namespace farcall::client::driver {
-namespace {
 
 int put_kernel(Session& session, const NodePlace& at, const CUDA_KERNEL_NODE_PARAMS* params) {
   if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -20,6 +20,8 @@ int put_kernel(Session& session, const NodePlace& at, const CUDA_KERNEL_NODE_PAR
             params->sharedMemBytes};
   return put_kernel_node(session, at, *kernel, config, params->kernelParams, params->extra);
 }
+
+namespace {
 
 // The older struct is the newer one without its last two members.
 CUDA_KERNEL_NODE_PARAMS newer(const CUDA_KERNEL_NODE_PARAMS_v1& params) {
@@ -40,7 +42,7 @@ CUDA_KERNEL_NODE_PARAMS newer(const CUDA_KERNEL_NODE_PARAMS_v1& params) {
 int put_kernel(Session& session, const NodePlace& at, const CUDA_KERNEL_NODE_PARAMS_v1* params) {
   if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const CUDA_KERNEL_NODE_PARAMS converted = newer(*params);
-  return put_kernel(session, at, &converted);
+  return driver::put_kernel(session, at, &converted);
 }
 
 // Fills in what both structs have, but for the kernel.

@@ -9,6 +9,7 @@
 
 #include "client/copy.h"
 #include "client/copy_batch.h"
+#include "client/runtime/copy_3d.h"
 #include "client/runtime/copy_kind.h"
 #include "client/runtime_bodies.h"
 #include "client/runtime_structs.h"
@@ -152,8 +153,9 @@ HandleId default_stream(Session& session, bool per_thread_default) {
 
 // ---- three dimensions ----
 
-int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream, HandleId to_context = 0,
-            HandleId from_context = 0) {
+}  // namespace
+
+int read_copy(Session& session, const cudaMemcpy3DParms* p, CopyNode* out) {
   if (p == nullptr) return cudaErrorInvalidValue;
   const HandleId from_array = id_of(p->srcArray), to_array = id_of(p->dstArray);
   if ((from_array != 0 && p->srcPtr.ptr != nullptr) || (to_array != 0 && p->dstPtr.ptr != nullptr))
@@ -176,24 +178,27 @@ int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream, Handl
     unit = to_unit;
   }
   if (from_array != 0 && to_array != 0 && from_unit != to_unit) return cudaErrorInvalidValue;
-  const Extent extent{p->extent.width * unit, p->extent.height, p->extent.depth};
+  out->extent = {p->extent.width * unit, p->extent.height, p->extent.depth};
 
-  Direction direction;
   if (from_array == 0 && to_array == 0) {
+    Direction direction;
     if (!direction_from(p->kind, address_of(p->dstPtr.ptr), address_of(p->srcPtr.ptr), &direction))
       return cudaErrorInvalidMemcpyDirection;
+    out->to_device =
+        direction == Direction::kHostToDevice || direction == Direction::kDeviceToDevice;
+    out->from_device =
+        direction == Direction::kDeviceToHost || direction == Direction::kDeviceToDevice;
   } else {
-    bool to_device = true, from_device = true;
+    out->to_device = out->from_device = true;
     if (from_array == 0) {
-      if (const int failed = other_end(p->kind, address_of(p->srcPtr.ptr), true, &from_device))
+      if (const int failed = other_end(p->kind, address_of(p->srcPtr.ptr), true, &out->from_device))
         return failed;
     } else if (to_array == 0) {
-      if (const int failed = other_end(p->kind, address_of(p->dstPtr.ptr), false, &to_device))
+      if (const int failed = other_end(p->kind, address_of(p->dstPtr.ptr), false, &out->to_device))
         return failed;
     } else if (p->kind != cudaMemcpyDeviceToDevice && p->kind != cudaMemcpyDefault) {
       return cudaErrorInvalidMemcpyDirection;
     }
-    direction = direction_of(to_device, from_device);
   }
   const auto side = [](HandleId array, uint64_t array_unit, const cudaPitchedPtr& memory,
                        const cudaPos& pos) {
@@ -201,11 +206,29 @@ int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream, Handl
     return in_memory(address_of(memory.ptr) + (pos.z * memory.ysize + pos.y) * memory.pitch + pos.x,
                      memory.pitch, memory.ysize);
   };
-  Side to = side(to_array, to_unit, p->dstPtr, p->dstPos);
-  Side from = side(from_array, from_unit, p->srcPtr, p->srcPos);
-  to.context = to_context;
-  from.context = from_context;
-  return copy_rows(session, direction, to, from, extent, stream);
+  out->to = side(to_array, to_unit, p->dstPtr, p->dstPos);
+  out->from = side(from_array, from_unit, p->srcPtr, p->srcPos);
+  return cudaSuccess;
+}
+
+int element_bytes(Session& session, cudaArray_const_t array, uint64_t* out) {
+  ArrayShape shape;
+  if (const int failed = check_array(session, id_of(array))) return failed;
+  if (const int failed = shape_of(session, id_of(array), &shape)) return failed;
+  *out = shape.element_bytes;
+  return cudaSuccess;
+}
+
+namespace {
+
+int copy_3d(Session& session, const cudaMemcpy3DParms* p, HandleId stream, HandleId to_context = 0,
+            HandleId from_context = 0) {
+  CopyNode copy;
+  if (const int failed = read_copy(session, p, &copy)) return failed;
+  copy.to.context = to_context;
+  copy.from.context = from_context;
+  return copy_rows(session, direction_of(copy.to_device, copy.from_device), copy.to, copy.from,
+                   copy.extent, stream);
 }
 
 // The same between devices: positions and extent as above, and each side's device.

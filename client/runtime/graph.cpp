@@ -46,6 +46,18 @@ int cudaGraphInstantiateWithFlags(Session& session, cudaGraphExec_t* pGraphExec,
   return instantiate_graph(session, pGraphExec, graph, flags);
 }
 
+int cudaGraphInstantiateWithParams(Session& session, cudaGraphExec_t* pGraphExec, cudaGraph_t graph,
+                                   cudaGraphInstantiateParams* instantiateParams,
+                                   bool per_thread_default) {
+  // The same struct but for the names.
+  static_assert(sizeof(cudaGraphInstantiateParams) == sizeof(CUDA_GRAPH_INSTANTIATE_PARAMS));
+  if (instantiateParams == nullptr) return cudaErrorInvalidValue;
+  return instantiate_graph_with_params(
+      session, pGraphExec, graph,
+      reinterpret_cast<CUDA_GRAPH_INSTANTIATE_PARAMS*>(instantiateParams),
+      stream_id(session, instantiateParams->uploadStream, per_thread_default));
+}
+
 int cudaGraphExecUpdate(Session& session, cudaGraphExec_t hGraphExec, cudaGraph_t hGraph,
                         cudaGraphExecUpdateResultInfo* resultInfo) {
   if (resultInfo == nullptr) return cudaErrorInvalidValue;

@@ -3,12 +3,12 @@
 
 #include <cuda_runtime_api.h>
 
+#include "client/runtime/graph_puts.h"
 #include "client/runtime/registration.h"
 #include "client/runtime_bodies.h"
 #include "client/stub.h"
 
 namespace farcall::client::runtime {
-namespace {
 
 int put_kernel(Session& session, const NodePlace& at, const cudaKernelNodeParams* params) {
   if (params == nullptr) return cudaErrorInvalidValue;
@@ -23,6 +23,8 @@ int put_kernel(Session& session, const NodePlace& at, const cudaKernelNodeParams
             params->sharedMemBytes};
   return put_kernel_node(session, at, *kernel, config, params->kernelParams, params->extra);
 }
+
+namespace {
 
 int put_host(Session& session, const NodePlace& at, const cudaHostNodeParams* params) {
   if (params == nullptr) return cudaErrorInvalidValue;

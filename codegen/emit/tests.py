@@ -152,14 +152,14 @@ class _Test:
         if arg.name in self._counts:
             return f"static_cast<{wire.cxx}>({self._count})"
         if wire.kind == "handle":
-            where = "handle" if side == "client" else "object"
+            where = "handle" if side == "client" else "codegen_testing::object"
             return f"{where}<{wire.cxx}>(HandleType::{wire.handle}, {k})"
         return f"sample<{wire.cxx}>({k})"
 
     def _element(self, arg: Arg, k: int, side: str) -> str:
         wire = arg.wire
         if wire.kind == "handle":
-            return f"{'handle' if side == 'client' else 'object'}<{wire.cxx}>(HandleType::{wire.handle}, {k} + i)"
+            return f"{'handle' if side == 'client' else 'codegen_testing::object'}<{wire.cxx}>(HandleType::{wire.handle}, {k} + i)"
         return f"sample<{wire.cxx}>({k} + i)"
 
     def _size(self, arg: Arg) -> str:

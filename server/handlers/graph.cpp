@@ -3,6 +3,8 @@
 // graph APIs do has generated handlers. See server/captured_copies.h.
 #include <cuda.h>
 
+#include <algorithm>
+
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/dispatch_args.h"
@@ -60,23 +62,31 @@ void farcallGraphInstantiate(CallContext& call) {
   const DriverTable& driver = call.driver();
   if (driver.cuGraphInstantiateWithFlags == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   CapturedCopies& captured = call.worker().captured_copies();
-  std::vector<CapturedCopyRef> copies;
+  GraphCopySet copies;
   if (graph != nullptr) {
     if (const CUresult failed = captured.find(graph, &copies)) return call.finish(failed);
   }
   // A launch by a kernel would go past us and the client.
-  if (!copies.empty() && (flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0) {
+  if (!copies.all.empty() && (flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0) {
     return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   }
   CUgraphExec exec = nullptr;
-  const CUresult result = driver.cuGraphInstantiateWithFlags(&exec, graph, flags);
-  if (result == CUDA_SUCCESS) {
-    call.bind(args.getExec(), HandleType::kGraphExec, exec);
-    if (call.wants_reply()) {
-      put_copies(call.results<schema::FarcallGraphInstantiateResults>(), copies);
-    }
-    captured.set_copies(args.getExec(), std::move(copies));
+  CUDA_GRAPH_INSTANTIATE_PARAMS params = {};
+  params.flags = flags;
+  CUresult result;
+  if (driver.cuGraphInstantiateWithParams != nullptr) {
+    result = driver.cuGraphInstantiateWithParams(&exec, graph, &params);
+  } else {
+    result = driver.cuGraphInstantiateWithFlags(&exec, graph, flags);
   }
+  if (result == CUDA_SUCCESS) call.bind(args.getExec(), HandleType::kGraphExec, exec);
+  if (call.wants_reply()) {
+    auto results = call.results<schema::FarcallGraphInstantiateResults>();
+    results.setOutcome(int(params.result_out));
+    results.setErrorNode(intern(call, HandleType::kGraphNode, params.hErrNode_out));
+    if (result == CUDA_SUCCESS) put_copies(results, copies.all);
+  }
+  if (result == CUDA_SUCCESS) captured.set_copies(args.getExec(), std::move(copies));
   call.finish(result);
 }
 
@@ -88,7 +98,7 @@ void farcallGraphExecUpdate(CallContext& call) {
   const DriverTable& driver = call.driver();
   if (driver.cuGraphExecUpdate_v2 == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
   CapturedCopies& captured = call.worker().captured_copies();
-  std::vector<CapturedCopyRef> copies;
+  GraphCopySet copies;
   if (graph != nullptr) {
     if (const CUresult failed = captured.find(graph, &copies)) return call.finish(failed);
   }
@@ -99,7 +109,7 @@ void farcallGraphExecUpdate(CallContext& call) {
     results.setResult(int(info.result));
     results.setErrorNode(intern(call, HandleType::kGraphNode, info.errorNode));
     results.setErrorFromNode(intern(call, HandleType::kGraphNode, info.errorFromNode));
-    if (result == CUDA_SUCCESS) put_copies(results, copies);
+    if (result == CUDA_SUCCESS) put_copies(results, copies.all);
   }
   if (result == CUDA_SUCCESS) captured.set_copies(args.getExec(), std::move(copies));
   call.finish(result);
@@ -141,7 +151,15 @@ void farcallGraphOutput(CallContext& call) {
   const auto stream = call.handle<CUstream>(args.getStream(), HandleType::kStream);
   CapturedCopies& captured = call.worker().captured_copies();
   const CapturedCopyRef copy = captured.find_copy(args.getExec(), args.getCopy());
-  if (copy == nullptr || copy->to_device) call.invalidate("the graph has no such copy to the host");
+  uint64_t offset = args.getOffset(), bytes = args.getBytes();
+  if (copy == nullptr || copy->to_device) {
+    call.invalidate("the graph has no such copy to the host");
+  } else {
+    if (bytes == 0) bytes = copy->bytes - std::min<uint64_t>(offset, copy->bytes);
+    if (offset > copy->bytes || bytes > copy->bytes - offset) {
+      call.invalidate("more bytes than the captured copy has");
+    }
+  }
   if (!call.valid()) return call.refuse();
   // What is in the buffer is of an earlier launch, or of none.
   if (const CUresult failed = captured.last_launch(args.getExec())) return call.finish(failed);
@@ -149,7 +167,7 @@ void farcallGraphOutput(CallContext& call) {
   Worker& worker = call.worker();
   if (!call.wants_reply()) {
     return call.finish(worker.pending_copies().add(
-        {call.sequence(), uint16_t(call.opcode()), 0, copy->buffer, copy->bytes, copy}, stream));
+        {call.sequence(), uint16_t(call.opcode()), 0, copy->buffer + offset, bytes, copy}, stream));
   }
   CopyEvent event;
   CUresult result = worker.staging().record(stream, &event);
@@ -159,7 +177,7 @@ void farcallGraphOutput(CallContext& call) {
     result = call.driver().cuEventSynchronize(event.event);
   }
   worker.staging().release_event(event);
-  if (result == CUDA_SUCCESS) call.send_data(0, {copy->buffer, copy->bytes});
+  if (result == CUDA_SUCCESS) call.send_data(0, {copy->buffer + offset, bytes});
   call.finish(result);
 }
 

@@ -1,5 +1,6 @@
-// Nodes that a program adds to graphs itself and whose arguments need a hand: kernels and functions
-// of the program. Other kinds have generated handlers.
+// Nodes that a program adds to graphs itself and whose arguments need a hand: kernels, functions of
+// the program, operations on words in memory, and conditional nodes. Copies and allocations are in
+// graph_memory_node.cpp; other kinds have generated handlers.
 #include <cuda.h>
 
 #include <cstring>
@@ -9,6 +10,7 @@
 #include "server/call_context.h"
 #include "server/dispatch_args.h"
 #include "server/handlers.h"
+#include "server/handlers/graph_place.h"
 #include "server/packed_params.h"
 #include "server/worker.h"
 
@@ -19,35 +21,8 @@ namespace schema = rpc::schema;
 using rpc::HandleId;
 using rpc::HandleType;
 
-struct Place {
-  HandleId id = 0;  // of the node
-  CUgraph graph = nullptr;
-  CUgraphExec exec = nullptr;
-  CUgraphNode node = nullptr;  // null: to be added
-  std::vector<CUgraphNode> dependencies;
-};
-
-Place read_place(CallContext& call, schema::GraphNode::Reader from) {
-  Place at;
-  at.id = from.getNode();
-  at.graph = call.handle<CUgraph>(from.getGraph(), HandleType::kGraph);
-  at.exec = call.handle<CUgraphExec>(from.getExec(), HandleType::kGraphExec);
-  if (at.graph == nullptr) {
-    at.node = call.handle<CUgraphNode>(at.id, HandleType::kGraphNode);
-    if (at.node == nullptr) call.invalidate("neither a graph nor a node");
-  }
-  for (const HandleId id : from.getDependencies()) {
-    at.dependencies.push_back(call.handle<CUgraphNode>(id, HandleType::kGraphNode));
-  }
-  return at;
-}
-
-void finish_added(CallContext& call, const Place& at, CUresult result, CUgraphNode added) {
-  if (result == CUDA_SUCCESS && at.graph != nullptr) {
-    call.bind(at.id, HandleType::kGraphNode, added);
-  }
-  call.finish(result);
-}
+// CUDA has two at most (an if with its else); a switch has as many as it has cases.
+constexpr unsigned kConditionalBodiesMax = 1024;
 
 // The kernel that the client calls by this name. A graph names a kernel of a library by the
 // function behind it.
@@ -211,6 +186,118 @@ void farcallGraphHostNodeGet(CallContext& call) {
   if (result == CUDA_SUCCESS && call.wants_reply()) {
     call.results<schema::FarcallGraphHostNodeGetResults>().setFunction(
         HostFunctions::id_of(params));
+  }
+  call.finish(result);
+}
+
+// --- Operations on words in memory
+
+void farcallGraphMemoryOperationsNode(CallContext& call) {
+  const auto args = call.args<schema::FarcallGraphMemoryOperationsNode>();
+  const Place at = read_place(call, args.getAt());
+  const auto from = args.getOperations();
+  const capnp::Data::Reader bytes = from.getOperations();
+  if (bytes.size() % sizeof(CUstreamBatchMemOpParams) != 0) call.invalidate("half an operation");
+  std::vector<CUstreamBatchMemOpParams> operations(bytes.size() / sizeof(CUstreamBatchMemOpParams));
+  rpc::from_data(bytes, operations.data(), operations.size() * sizeof(CUstreamBatchMemOpParams));
+  CUDA_BATCH_MEM_OP_NODE_PARAMS params = {};
+  params.ctx = call.handle<CUcontext>(from.getContext(), HandleType::kContext);
+  params.count = unsigned(operations.size());
+  params.paramArray = operations.data();
+  params.flags = from.getFlags();
+  if (!call.valid()) return call.refuse();
+  const DriverTable& driver = call.driver();
+  if (driver.cuGraphAddBatchMemOpNode == nullptr ||
+      driver.cuGraphBatchMemOpNodeSetParams == nullptr ||
+      driver.cuGraphExecBatchMemOpNodeSetParams == nullptr) {
+    return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  }
+  CUgraphNode added = nullptr;
+  CUresult result;
+  if (at.graph != nullptr) {
+    result = driver.cuGraphAddBatchMemOpNode(&added, at.graph, at.dependencies.data(),
+                                             at.dependencies.size(), &params);
+  } else if (at.exec != nullptr) {
+    result = driver.cuGraphExecBatchMemOpNodeSetParams(at.exec, at.node, &params);
+  } else {
+    result = driver.cuGraphBatchMemOpNodeSetParams(at.node, &params);
+  }
+  finish_added(call, at, result, added);
+}
+
+void farcallGraphMemoryOperationsNodeGet(CallContext& call) {
+  const auto args = call.args<schema::FarcallGraphMemoryOperationsNodeGet>();
+  const auto node = call.handle<CUgraphNode>(args.getNode(), HandleType::kGraphNode);
+  if (!call.valid()) return call.refuse();
+  const DriverTable& driver = call.driver();
+  if (driver.cuGraphBatchMemOpNodeGetParams == nullptr)
+    return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  CUDA_BATCH_MEM_OP_NODE_PARAMS params = {};
+  const CUresult result = driver.cuGraphBatchMemOpNodeGetParams(node, &params);
+  if (result == CUDA_SUCCESS && call.wants_reply()) {
+    auto to = call.results<schema::FarcallGraphMemoryOperationsNodeGetResults>().initOperations();
+    to.setContext(intern(call, HandleType::kContext, params.ctx));
+    to.setFlags(params.flags);
+    to.setOperations(
+        rpc::to_data(params.paramArray, params.count * sizeof(CUstreamBatchMemOpParams)));
+  }
+  call.finish(result);
+}
+
+// --- Conditional nodes
+
+void farcallGraphConditionalNode(CallContext& call) {
+  const auto args = call.args<schema::FarcallGraphConditionalNode>();
+  const Place at = read_place(call, args.getAt());
+  if (at.graph == nullptr) call.invalidate("a conditional node is added, never changed");
+  CUgraphNodeParams params = {};
+  params.type = CU_GRAPH_NODE_TYPE_CONDITIONAL;
+  params.conditional.handle = args.getHandle();
+  params.conditional.type = CUgraphConditionalNodeType(args.getType());
+  params.conditional.size = args.getSize();
+  params.conditional.ctx = call.handle<CUcontext>(args.getContext(), HandleType::kContext);
+  if (args.getSize() > kConditionalBodiesMax) call.invalidate("too many bodies");
+  if (!call.valid()) return call.refuse();
+  const DriverTable& driver = call.driver();
+  CUgraphNode added = nullptr;
+  CUresult result = CUDA_ERROR_NOT_SUPPORTED;
+  if (driver.cuGraphAddNode_v2 != nullptr) {
+    result = driver.cuGraphAddNode_v2(&added, at.graph, at.dependencies.data(), nullptr,
+                                      at.dependencies.size(), &params);
+  }
+  if (result == CUDA_SUCCESS && params.conditional.phGraph_out != nullptr) {
+    const std::vector<CUgraph> bodies(params.conditional.phGraph_out,
+                                      params.conditional.phGraph_out + args.getSize());
+    if (call.wants_reply()) {
+      auto list =
+          call.results<schema::FarcallGraphConditionalNodeResults>().initBodies(args.getSize());
+      for (unsigned i = 0; i < bodies.size(); ++i) {
+        list.set(i, intern(call, HandleType::kGraph, bodies[i]));
+      }
+    }
+    call.worker().captured_copies().note_conditional(added, bodies);
+  }
+  finish_added(call, at, result, added);
+}
+
+// --- User objects
+
+void farcallUserObjectCreate(CallContext& call) {
+  const auto args = call.args<schema::FarcallUserObjectCreate>();
+  const DriverTable& driver = call.driver();
+  if (driver.cuUserObjectCreate == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  HostFunctions& functions = call.worker().host_functions();
+  CUuserObject object = nullptr;
+  const CUDA_HOST_NODE_PARAMS destroy = functions.destructor(
+      args.getFunction(), [&handles = call.worker().handles(), id = args.getObject()] {
+        handles.unbind(id, HandleType::kUserObject);
+      });
+  const CUresult result = driver.cuUserObjectCreate(&object, destroy.userData, destroy.fn,
+                                                    args.getReferences(), args.getFlags());
+  if (result == CUDA_SUCCESS) {
+    call.bind(args.getObject(), HandleType::kUserObject, object);
+  } else {
+    functions.forget(destroy);
   }
   call.finish(result);
 }
