@@ -116,11 +116,18 @@ CUresult cudart_load_container(const void* container, CUmodule* out, void*, void
   return cudart_load(out, container);
 }
 
+// Asked by runtimes since 13.1 before they start: that the driver's compilers be there. Ours need no
+// loading.
+CUresult cudart_load_compilers() {
+  return deinitialised() ? CUDA_ERROR_DEINITIALIZED : CUDA_SUCCESS;
+}
+
 const void* const* cudart_table() {
-  static const Table<kCudart, 10> table({{1, address(&cudart_load_wrapper)},
+  static const Table<kCudart, 13> table({{1, address(&cudart_load_wrapper)},
                                          {2, address(&cudart_primary_context)},
                                          {6, address(&cudart_load_wrapper_options)},
-                                         {8, address(&cudart_load_container)}});
+                                         {8, address(&cudart_load_container)},
+                                         {12, address(&cudart_load_compilers)}});
   return table.slots;
 }
 

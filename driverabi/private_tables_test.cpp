@@ -145,6 +145,7 @@ TEST_F(PrivateTables, UnknownSlotsRefuseAndSaySo) {
 
 TEST_F(PrivateTables, CudartGivesThePrimaryContextAndLoadsModules) {
   CUcontext context = nullptr;
+  EXPECT_EQ(slot<CUresult()>(kCudart, 12)(), CUDA_SUCCESS);  // by runtimes since 13.1
   auto* primary = slot<CUresult(CUcontext*, CUdevice)>(kCudart, 2);
   EXPECT_EQ(primary(&context, 0), CUDA_SUCCESS);
   EXPECT_EQ(context, kPrimary);
