@@ -55,7 +55,7 @@ endforeach()
 # Handlers of which one build is enough.
 add_library(farcall_softgpu_common OBJECT
   exec/handlers/async_copy.cpp exec/handlers/atomic.cpp exec/handlers/bulk_copy.cpp exec/handlers/cluster.cpp
-  exec/handlers/device_library.cpp exec/handlers/tensor_copy.cpp
+  exec/handlers/device_launch.cpp exec/handlers/device_library.cpp exec/handlers/tensor_copy.cpp
   exec/handlers/mbarrier.cpp exec/handlers/mma_general.cpp exec/handlers/predicate.cpp exec/handlers/warp_ops.cpp)
 target_sources(farcall_softgpu_common PRIVATE
   exec/handlers/narrow_float.cpp exec/handlers/special_float.cpp exec/handlers/special_integer.cpp
@@ -74,7 +74,7 @@ farcall_library(softgpu_engine
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/hoist.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
     decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/tensor_map.cpp
     decode/warp.cpp decode/wmma.cpp
-    exec/barriers.cpp exec/block.cpp exec/buffer.cpp exec/calls.cpp exec/check.cpp exec/control.cpp exec/convoy.cpp
+    exec/barriers.cpp exec/block.cpp exec/buffer.cpp exec/calls.cpp exec/check.cpp exec/child_launch.cpp exec/control.cpp exec/convoy.cpp
     exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp
     exec/grid.cpp exec/memory.cpp exec/race.cpp exec/unwritten.cpp
     exec/warp.cpp exec/warp_sync.cpp exec/handlers/dispatch.cpp
@@ -129,6 +129,10 @@ if(BUILD_TESTING)
     SOURCES exec/async_test.cpp exec/cluster_test.cpp exec/pipelines_test.cpp exec/tensor_copy_test.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/async_80.cpp ${CMAKE_CURRENT_BINARY_DIR}/async_90.cpp
             ${CMAKE_CURRENT_BINARY_DIR}/clusters_90.cpp ${CMAKE_CURRENT_BINARY_DIR}/clusters_120.cpp
+    DEPS farcall_softgpu_engine)
+  farcall_ptx(children_75 testdata/children.cu -arch=compute_75 -rdc=true)
+  farcall_test(softgpu_child_launch_test
+    SOURCES exec/child_launch_test.cpp ${CMAKE_CURRENT_BINARY_DIR}/children_75.cpp
     DEPS farcall_softgpu_engine)
   farcall_ptx(matrices_80 testdata/matrices.cu -arch=compute_80)
   farcall_test(softgpu_matrix_test

@@ -414,7 +414,6 @@ Slot Assembler::symbol_address(const ptx::Operand& operand, unsigned bits) {
   }
   if (const auto index = program.find_function(function_.module, name)) {
     narrow_only_shared();
-    if (program.functions()[*index].function->is_entry) unsupported("address of a kernel");
     return constant(64, LinkedProgram::function_address(*index) + offset);
   }
   unresolved(name);

@@ -128,6 +128,13 @@ void decode_call(Assembler& a) {
   if (target.kind == Kind::kSymbol)
     linked = program.find_function(a.function().module, target.symbol);
   const ptx::Function* const callee = linked ? program.functions()[*linked].function : nullptr;
+  unsigned formals = 0;
+  Handler library = nullptr;
+  if (target.kind == Kind::kSymbol) {
+    library = find_launch_function(target.symbol, &formals);
+    if (library == nullptr && callee == nullptr)
+      library = find_library_function(target.symbol, &formals);
+  }
   const std::vector<Argument> arguments = find_arguments(a, returns, params, callee);
   if (a.failed()) return;
   if (arguments.size() > 255) return a.unsupported("more than 255 parameters");
@@ -143,6 +150,10 @@ void decode_call(Assembler& a) {
     op.a = a.source(target, {ptx::Type::Kind::kBits, 64, 1});
   } else if (target.kind != Kind::kSymbol) {
     return a.invalid("no function to call");
+  } else if (library != nullptr) {
+    if (formals != op.count) return a.invalid("wrong number of arguments");
+    op.handler = library;
+    op.a = a.decoder().kernel().functions[a.function().index].frame_slot;
   } else if (callee != nullptr) {
     if (callee->is_entry) return a.unsupported("call of a kernel");
     if (callee->returns.size() + callee->params.size() != op.count)
@@ -150,11 +161,7 @@ void decode_call(Assembler& a) {
     op.control = Control::kCall;
     op.target = a.decoder().function_index(*linked);
   } else {
-    unsigned formals = 0;
-    op.handler = find_library_function(target.symbol, &formals);
-    if (op.handler == nullptr) return a.unresolved(target.symbol);
-    if (formals != op.count) return a.invalid("wrong number of arguments");
-    op.a = a.decoder().kernel().functions[a.function().index].frame_slot;
+    return a.unresolved(target.symbol);
   }
   for (const Argument& argument : arguments) {
     if (argument.type && !argument.is_return) emit_argument(a, argument);

@@ -274,7 +274,11 @@ bool Decoder::scan(u32 place) {
         } else if (const auto* shared = program_.find_extern_shared(linked.module, symbol.symbol)) {
           shared_alignment_ = std::max(shared_alignment_, shared->alignment);
         } else if (const auto callee = program_.find_function(linked.module, symbol.symbol)) {
-          if (program_.functions()[*callee].function->is_entry) return;
+          unsigned formals = 0;
+          if (program_.functions()[*callee].function->is_entry ||
+              (&symbol == target && find_launch_function(symbol.symbol, &formals) != nullptr)) {
+            return;
+          }
           add_function(*callee);
           if (&symbol == target) callees_[place].push_back(*callee);
         }

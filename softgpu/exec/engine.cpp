@@ -14,6 +14,7 @@
 #include "softgpu/decode/decoder.h"
 #include "softgpu/decode/link.h"
 #include "softgpu/exec/check.h"
+#include "softgpu/exec/child_launch.h"
 #include "softgpu/exec/device_heap.h"
 #include "softgpu/exec/fault.h"
 #include "softgpu/exec/grid.h"
@@ -37,11 +38,12 @@ class InterpretedProgram final : public Program {
   std::optional<KernelInfo> kernel_info(std::string_view name) const override {
     const auto entry = linked_->find_kernel(name);
     if (!entry) return {};
-    const std::lock_guard lock(mutex_);
-    if (const auto it = kernels_.find(*entry); it != kernels_.end()) return it->second->info;
-    const auto [it, added] = infos_.try_emplace(*entry);
-    if (added) it->second = describe_kernel(*linked_, *entry);
-    return it->second;
+    return info_of(*entry);
+  }
+  std::optional<KernelInfo> kernel_info_at(u64 address) const override {
+    const auto entry = entry_at(address);
+    if (!entry) return {};
+    return info_of(*entry);
   }
 
   const Kernel* kernel(std::string_view name, LoadError* error) override {
@@ -50,12 +52,15 @@ class InterpretedProgram final : public Program {
       *error = {LoadError::Kind::kNoSuchSymbol, 0, fmt::format("no kernel '{}'", name)};
       return nullptr;
     }
-    const std::lock_guard lock(mutex_);
-    if (const auto it = kernels_.find(*entry); it != kernels_.end()) return it->second.get();
-    auto kernel = decode_kernel(*linked_, *entry, error);
-    if (!kernel) return nullptr;
-    kernel->id = next_kernel_id_.fetch_add(1, std::memory_order_relaxed);
-    return kernels_.emplace(*entry, std::move(kernel)).first->second.get();
+    return decoded(*entry, error);
+  }
+  const Kernel* kernel_at(u64 address, LoadError* error) override {
+    const auto entry = entry_at(address);
+    if (!entry) {
+      *error = {LoadError::Kind::kNoSuchSymbol, 0, fmt::format("no kernel at {:#x}", address)};
+      return nullptr;
+    }
+    return decoded(*entry, error);
   }
 
   std::optional<VariableInfo> variable(std::string_view name) const override {
@@ -77,6 +82,29 @@ class InterpretedProgram final : public Program {
   }
 
  private:
+  std::optional<u32> entry_at(u64 address) const {
+    const u64 index = address - LinkedProgram::function_address(0);
+    if (index >= linked_->functions().size() || !linked_->functions()[index].function->is_entry)
+      return {};
+    return static_cast<u32>(index);
+  }
+  KernelInfo info_of(u32 entry) const {
+    const std::lock_guard lock(mutex_);
+    if (const auto it = kernels_.find(entry); it != kernels_.end()) return it->second->info;
+    const auto [it, added] = infos_.try_emplace(entry);
+    if (added) it->second = describe_kernel(*linked_, entry);
+    return it->second;
+  }
+  const Kernel* decoded(u32 entry, LoadError* error) {
+    const std::lock_guard lock(mutex_);
+    if (const auto it = kernels_.find(entry); it != kernels_.end()) return it->second.get();
+    auto kernel = decode_kernel(*linked_, entry, error);
+    if (!kernel) return nullptr;
+    kernel->id = next_kernel_id_.fetch_add(1, std::memory_order_relaxed);
+    kernel->owner = this;
+    return kernels_.emplace(entry, std::move(kernel)).first->second.get();
+  }
+
   const std::unique_ptr<LinkedProgram> linked_;
   std::atomic<u64>& next_kernel_id_;  // of the engine, which outlives its programs
   mutable std::mutex mutex_;          // also guards parsing and decoding, which change linked_
@@ -103,6 +131,45 @@ class InterpreterEngine final : public Engine {
   }
 
   std::optional<Fault> launch(const Launch& launch) override {
+    SignalHandlers::ensure_installed();
+    const auto deadline = launch.timeout.count() > 0
+                              ? std::chrono::steady_clock::now() + launch.timeout
+                              : std::chrono::steady_clock::time_point::max();
+    ChildLaunches children(memory_);
+    std::optional<Fault> fault = run_grid(launch, children, deadline);
+    children.grid_ended();
+    for (ChildLaunch child; !fault && children.next(&child); children.grid_ended())
+      fault = run_child(launch, child, children, deadline);
+    if (fault) log::info("{}", fault->message);
+    if (fault && checker_ != nullptr && options_.check.memory) checker_->report_fault(*fault);
+    return fault;
+  }
+
+ private:
+  static constexpr size_t kSmallParamBytes = 1024;
+
+  std::optional<Fault> run_child(const Launch& parent, const ChildLaunch& child,
+                                 ChildLaunches& children,
+                                 std::chrono::steady_clock::time_point deadline) {
+    LoadError error{};
+    Launch launch = parent;
+    launch.kernel = child.program->kernel_at(child.kernel_address, &error);
+    if (launch.kernel == nullptr) {
+      return Fault{Fault::Kind::kIllegalInstruction,
+                   fmt::format("a kernel that {} has launched cannot run: {}",
+                               parent.kernel->info.name, error.message)};
+    }
+    launch.grid = child.grid;
+    launch.block = child.block;
+    launch.cluster = child.cluster;
+    launch.dynamic_shared_bytes = child.dynamic_shared_bytes;
+    launch.params = child.params;
+    launch.cooperative = false;
+    return run_grid(launch, children, deadline);
+  }
+
+  std::optional<Fault> run_grid(const Launch& launch, ChildLaunches& children,
+                                std::chrono::steady_clock::time_point deadline) {
     const Kernel& kernel = *launch.kernel;
     const auto threads = u64{launch.block.x} * launch.block.y * launch.block.z;
     const auto blocks = u64{launch.grid.x} * launch.grid.y * launch.grid.z;
@@ -125,6 +192,7 @@ class InterpreterEngine final : public Engine {
     run.kernel = &kernel;
     run.memory = &memory_;
     run.heap = launch.heap != nullptr ? launch.heap : &heap_;
+    run.children = &children;
     // What recursion needs, nobody knows. Untouched pages cost nothing.
     constexpr u64 kStackScale = 256, kRecursionMin = 4 << 10, kRecursionMax = 16 << 20;
     run.stack_bytes = kernel.stack_bytes;
@@ -135,7 +203,7 @@ class InterpreterEngine final : public Engine {
     }
     run.stop = launch.stop;
     if (launch.timeout.count() > 0) {
-      run.deadline = std::chrono::steady_clock::now() + launch.timeout;
+      run.deadline = deadline;
       run.deadline_text = fmt::format("it has run for {} s", launch.timeout.count() / 1e9);
     }
     run.checker = checker_.get();
@@ -147,16 +215,9 @@ class InterpreterEngine final : public Engine {
     run.block_total = blocks;
     run.warp_turns_max = options_.warp_turns_max;
     run.grid_id = next_grid_id_.fetch_add(1, std::memory_order_relaxed);
-    SignalHandlers::ensure_installed();
     pool_.run(run);
-    if (run.fault) log::info("{}", run.fault->message);
-    if (run.fault && checker_ != nullptr && options_.check.memory)
-      checker_->report_fault(*run.fault);
     return std::move(run.fault);
   }
-
- private:
-  static constexpr size_t kSmallParamBytes = 1024;
 
   static unsigned workers(const EngineOptions& options) {
     return options.workers != 0 ? options.workers

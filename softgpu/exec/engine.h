@@ -104,6 +104,9 @@ class Program {
   virtual std::optional<KernelInfo> kernel_info(std::string_view name) const = 0;
   // Decodes on first use. On failure writes *error and returns nullptr.
   virtual const Kernel* kernel(std::string_view name, LoadError* error) = 0;
+  // The same by the kernel's address in device code.
+  virtual std::optional<KernelInfo> kernel_info_at(uint64_t address) const = 0;
+  virtual const Kernel* kernel_at(uint64_t address, LoadError* error) = 0;
   virtual std::optional<VariableInfo> variable(std::string_view name) const = 0;
   virtual std::vector<std::string> variable_names() const = 0;
 };
@@ -182,8 +185,8 @@ class Engine {
   // returns nullptr.
   virtual std::unique_ptr<Program> load(std::span<const std::string_view> ptx,
                                         LoadError* error) = 0;
-  // Blocks until the grid is done or has faulted. The caller has checked dimensions against the
-  // device's limits.
+  // Blocks until the grid and all that it launches itself are done or one has faulted. The caller
+  // has checked dimensions against the device's limits.
   virtual std::optional<Fault> launch(const Launch& launch) = 0;
 
   // `memory` outlives the engine.

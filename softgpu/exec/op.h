@@ -199,6 +199,7 @@ class Kernel {
   u32 shared_bytes = 0;  // static; dynamic shared memory lies behind it
   std::vector<NamedRange> shared_variables;
   const LinkedProgram* program = nullptr;  // outlives the kernel
+  Program* owner = nullptr;                // the same, as the engine's users see it
   u32 stack_bytes = 0;                     // local memory per thread, but for what recursion needs
   bool recursive = false;
   bool may_wait = false;  // has instructions with which blocks can wait for each other

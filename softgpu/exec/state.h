@@ -22,6 +22,7 @@ struct Block;
 struct GridRun;
 class Checker;
 class RaceState;
+class ChildLaunches;
 class DeviceHeap;
 
 // Lanes of a warp that share a program counter. All lanes that live are in exactly one group.
@@ -108,6 +109,7 @@ struct GridRun {
   const Kernel* kernel;
   AddressSpace* memory;
   DeviceHeap* heap;
+  ChildLaunches* children;
   Checker* checker = nullptr;  // nullptr: nobody watches
   const std::function<void(std::string_view, bool)>* output;
   std::mutex* output_mutex;

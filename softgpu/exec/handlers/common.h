@@ -126,6 +126,9 @@ void no_operation(Warp& warp, const Op& op, u32 mask);
 void trap(Warp& warp, const Op& op, u32 mask);
 // nullptr: there is no such function. *formals: how many return values and parameters together.
 Handler find_library_function(std::string_view name, unsigned* formals);
+// The same of those with which kernels launch kernels (device_launch.cpp). They take the place of
+// libcudadevrt's functions of these names.
+Handler find_launch_function(std::string_view name, unsigned* formals);
 
 // An instruction that could not be decoded inside a function that only a function pointer could
 // reach. Op::imm: the text (const char*).

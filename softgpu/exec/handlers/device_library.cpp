@@ -8,6 +8,7 @@
 
 #include "softgpu/exec/device_heap.h"
 #include "softgpu/exec/handlers/common.h"
+#include "softgpu/exec/handlers/device_library_inl.h"
 #include "softgpu/exec/handlers/lanes_inl.h"
 #include "softgpu/exec/memory.h"
 
@@ -20,29 +21,6 @@ namespace {
 constexpr size_t kFormatBytesMax = 4096;
 constexpr size_t kStringBytesMax = 64 << 10;   // of one %s
 constexpr size_t kMessageBytesMax = 1u << 20;  // of one printf; CUDA's whole buffer
-
-template <class T>
-T read_device(Warp& warp, const Op& op, int lane, u64 address) {
-  T value;
-  std::memcpy(&value, checked_range(warp, op, lane, address, sizeof value, Access::kRead),
-              sizeof value);
-  return value;
-}
-
-// Return values and parameters of the call, in the caller's frame.
-u64 formal_address(Warp& warp, const Op& op, int lane, unsigned index) {
-  return lanes<u64>(warp, op.a)[lane] + op.list[index];
-}
-template <class T>
-T argument(Warp& warp, const Op& op, int lane, unsigned index) {
-  return read_device<T>(warp, op, lane, formal_address(warp, op, lane, index));
-}
-template <class T>
-void give_back(Warp& warp, const Op& op, int lane, T value) {
-  const u64 address = formal_address(warp, op, lane, 0);
-  std::memcpy(checked_range(warp, op, lane, address, sizeof value, Access::kWrite), &value,
-              sizeof value);
-}
 
 template <class Value>
 void append(std::string& out, const char* specification, Value value) {
