@@ -46,6 +46,21 @@ bool view_format(CUresourceViewFormat format, TexelFormat* out, bool* supported)
   return true;
 }
 
+// How many of `count` texels lie in memory that kernels may use, up to the first that does not; at
+// least 1, which is then found out to be nowhere.
+size_t visible_texels(const Device& device, CUdeviceptr address, size_t texel_bytes, size_t count) {
+  const auto visible = [&](size_t texels) {
+    return driver().memory_map.kernel_visible(device.ordinal, address, texels * texel_bytes);
+  };
+  if (visible(count)) return count;
+  size_t some = 1;
+  while (count - some > 1) {
+    const size_t middle = some + (count - some) / 2;
+    (visible(middle) ? some : count) = middle;
+  }
+  return some;
+}
+
 }  // namespace
 
 CUresult ImageSource::find(const Device& device, const CUDA_RESOURCE_DESC& resource,
@@ -86,9 +101,11 @@ CUresult ImageSource::find(const Device& device, const CUDA_RESOURCE_DESC& resou
         return CUDA_ERROR_INVALID_VALUE;
       }
       out->address_ = linear.devPtr;
-      out->bytes_ = count * image.format.bytes();
+      // It may reach past what is allocated: texels there do not exist, like those behind the last.
+      const size_t there = visible_texels(device, linear.devPtr, image.format.bytes(), count);
+      out->bytes_ = there * image.format.bytes();
       ImageLevel level;
-      level.width = static_cast<u32>(count);
+      level.width = static_cast<u32>(there);
       level.pitch = level.plane = out->bytes_;
       image.levels.push_back(level);
       image.linear = true;
