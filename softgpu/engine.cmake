@@ -72,7 +72,7 @@ farcall_library(softgpu_engine
     decode/assembler.cpp decode/async_copy.cpp decode/atomic.cpp decode/bulk_copy.cpp decode/cluster.cpp decode/compare.cpp
     decode/control.cpp
     decode/convert.cpp decode/decoder.cpp decode/float.cpp decode/hoist.cpp decode/integer.cpp decode/link.cpp decode/matrix.cpp
-    decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/tensor_map.cpp
+    decode/mbarrier.cpp decode/memory.cpp decode/mma.cpp decode/move.cpp decode/registers.cpp decode/skips.cpp decode/tensor_map.cpp
     decode/warp.cpp decode/wmma.cpp
     exec/barriers.cpp exec/block.cpp exec/buffer.cpp exec/calls.cpp exec/check.cpp exec/child_launch.cpp exec/control.cpp exec/convoy.cpp
     exec/describe.cpp exec/device_heap.cpp exec/engine.cpp exec/fault.cpp

@@ -8,6 +8,7 @@
 
 #include "softgpu/decode/assembler.h"
 #include "softgpu/decode/registers.h"
+#include "softgpu/decode/skips.h"
 #include "softgpu/exec/handlers/common.h"
 #include "softgpu/exec/handlers/stack.h"
 #include "softgpu/ptx/parser.h"
@@ -642,6 +643,7 @@ bool Decoder::run() {
   for (u32 place = 1; place < reached_.size(); ++place) {
     kernel_.function_of_address[LinkedProgram::function_address(reached_[place])] = place;
   }
+  mark_skips(kernel_.code);
   const size_t constant_bytes = kernel_.constants.size() * sizeof(u64);
   if (!kernel_.constant_memory.reserve(std::max<size_t>(constant_bytes, 1))) {
     fail({LoadError::Kind::kOutOfMemory, 0, "no host memory for constants"});

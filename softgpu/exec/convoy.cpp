@@ -36,8 +36,11 @@ class Convoy {
   bool choose();
   void gather();
   void park();
-  void split(const u32* stays, u32 elsewhere);
-  void run_handler(const Op& op);
+  template <bool TakenGoOn>
+  void split(const u32* taken, u32 elsewhere);
+  void run_handler(const Op& op, const Walker* walkers, u32 count);
+  void run_handlers();
+  void run_skipped(const Op& op, const u32* taken);
   Step branch(const Op& op);
   Step control(const Op& op);
   bool all_wait_here(const Op& op) const;
@@ -55,6 +58,7 @@ class Convoy {
   u32 limit_ = 0;       // the next place where ready groups of this depth wait
   bool alone_ = false;  // nobody else is ready
   u32 spins_ = 0;       // branches back while others were ready
+  u64 executed_ = 0;    // instructions, of each warp
 };
 
 // Finds the lowest pc of the deepest call. False: nobody is ready.
@@ -104,19 +108,20 @@ void Convoy::park() {
   for (u32 j = 0; j < walker_count_; ++j) walkers_[j].group().pc = pc_;
 }
 
-// The lanes in stays[j] of each walker go on, the others wait at `elsewhere`.
-void Convoy::split(const u32* stays, u32 elsewhere) {
+// Of each walker the lanes in taken[j] go on, or all but these; the others wait at `elsewhere`.
+template <bool TakenGoOn>
+void Convoy::split(const u32* taken, u32 elsewhere) {
   u32 count = 0;
   for (u32 j = 0; j < walker_count_; ++j) {
     Walker walker = walkers_[j];
-    const u32 leaving = walker.mask & ~stays[j];
+    const u32 leaving = TakenGoOn ? walker.mask & ~taken[j] : taken[j];
     if (leaving == walker.mask) {
       walker.group().pc = elsewhere;
       continue;
     }
     if (leaving != 0) {
       Group& group = walker.group();
-      group.mask = walker.mask = stays[j];
+      group.mask = walker.mask &= ~leaving;
       group.pc = pc_;  // or the others could join it where it was last
       move_lanes(*walker.warp, elsewhere, leaving, group.depth, group.spins);
     }
@@ -126,33 +131,59 @@ void Convoy::split(const u32* stays, u32 elsewhere) {
   alone_ = false;
 }
 
-[[gnu::always_inline]] inline void Convoy::run_handler(const Op& op) {
+// One instruction for each of them.
+[[gnu::always_inline]] inline void Convoy::run_handler(const Op& op, const Walker* walkers,
+                                                       u32 count) {
   const Handler handler = op.handler;
-  const u32 count = walker_count_;
+  Warp* volatile* const current = current_;
+  const Walker* const end = walkers + count;
   if (op.guard == 0 && !op.guard_negated) {
-    for (u32 j = 0; j < count; ++j) {
-      const Walker& walker = walkers_[j];
-      *current_ = walker.warp;
-      handler(*walker.warp, op, walker.mask);
+    for (const Walker* walker = walkers; walker != end; ++walker) {
+      *current = walker->warp;
+      handler(*walker->warp, op, walker->mask);
     }
     return;
   }
-  for (u32 j = 0; j < count; ++j) {
-    const Walker& walker = walkers_[j];
-    const u32 active = guarded(*walker.warp, op, walker.mask);
+  for (const Walker* walker = walkers; walker != end; ++walker) {
+    const u32 active = guarded(*walker->warp, op, walker->mask);
     if (active == 0) continue;
-    *current_ = walker.warp;
-    handler(*walker.warp, op, active);
+    *current = walker->warp;
+    handler(*walker->warp, op, active);
   }
 }
 
-Convoy::Step Convoy::branch(const Op& op) {
-  u32 taken[kConvoyMax], rest[kConvoyMax], any = 0, left = 0;
+// Up to what is more than a handler, or to where somebody waits.
+[[gnu::always_inline]] inline void Convoy::run_handlers() {
+  const u32 begin = pc_, limit = limit_, count = walker_count_;
+  u32 pc = begin;
+  for (const Op* op = code_ + begin; pc != limit && op->control == Control::kPlain; ++op, ++pc)
+    run_handler(*op, walkers_, count);
+  pc_ = pc;
+  executed_ += u64{count} * (pc - begin);
+}
+
+// What a branch jumps over, for the lanes that do not jump.
+void Convoy::run_skipped(const Op& op, const u32* taken) {
+  Walker staying[kConvoyMax];
+  u32 count = 0;
   for (u32 j = 0; j < walker_count_; ++j) {
-    taken[j] = guarded(*walkers_[j].warp, op, walkers_[j].mask);
-    rest[j] = walkers_[j].mask & ~taken[j];
-    any |= taken[j];
-    left |= rest[j];
+    const u32 mask = walkers_[j].mask & ~taken[j];
+    staying[count] = {walkers_[j].warp, mask, 0};
+    count += mask != 0 ? 1 : 0;
+  }
+  executed_ += u64{count} * (op.target - pc_);
+  while (++pc_ < op.target) run_handler(code_[pc_], staying, count);
+}
+
+Convoy::Step Convoy::branch(const Op& op) {
+  const u32 count = walker_count_, guard = op.guard, negation = op.guard_negated ? kAllLanes : 0;
+  u32 taken[kConvoyMax], any = 0, left = 0;
+  for (u32 j = 0; j < count; ++j) {
+    const u32 mask = walkers_[j].mask;
+    const u32 lanes = (walkers_[j].warp->predicates[guard] ^ negation) & mask;
+    taken[j] = lanes;
+    any |= lanes;
+    left |= lanes ^ mask;
   }
   const u32 next = pc_ + 1;
   if (any == 0) {
@@ -164,13 +195,17 @@ Convoy::Step Convoy::branch(const Op& op) {
       pc_ = op.target;
       return pc_ <= limit_ ? Step::kGoOn : Step::kChoose;
     }
-    split(rest, op.target);
+    if ((op.flags & kSkipsPlain) != 0 && op.target <= limit_) {
+      run_skipped(op, taken);
+      return Step::kGoOn;
+    }
+    split<false>(taken, op.target);
     limit_ = std::min(limit_, op.target);
     pc_ = next;
     return Step::kGoOn;
   }
   if (left != 0) {  // those that leave a loop wait behind it
-    split(taken, next);
+    split<true>(taken, next);
     limit_ = std::min(limit_, next);
   }
   pc_ = op.target;
@@ -233,7 +268,6 @@ bool Convoy::let_strays_go() {
 
 ConvoyOutcome Convoy::run(u32 quantum, bool* progress) {
   const u64 budget = u64{quantum} * warp_count_;
-  u64 executed = 0;
   for (;;) {
     if (!choose()) {
       if (!let_strays_go()) return ConvoyOutcome::kBlocked;
@@ -243,26 +277,25 @@ ConvoyOutcome Convoy::run(u32 quantum, bool* progress) {
     gather();
     Step step = Step::kGoOn;
     while (step == Step::kGoOn) {
-      const Op& op = code_[pc_];
-      executed += walker_count_;
-      if (op.control == Control::kPlain) [[likely]] {
-        run_handler(op);
-        ++pc_;
-      } else if (op.control == Control::kBranch) {
-        step = branch(op);
-        if (executed >= budget) step = Step::kStop;
-      } else {
-        step = control(op);
-      }
-      if (pc_ == limit_ && step == Step::kGoOn) {
+      run_handlers();
+      if (pc_ == limit_) {
         // Who waits here is next in any case: all others of this depth wait ahead.
         park();
         gather();
+        continue;
+      }
+      const Op& op = code_[pc_];
+      executed_ += walker_count_;
+      if (op.control == Control::kBranch) {
+        step = branch(op);
+        if (executed_ >= budget) step = Step::kStop;
+      } else {
+        step = control(op);
       }
     }
     park();
     if (step == Step::kStop)
-      return executed >= budget ? ConvoyOutcome::kQuantum : ConvoyOutcome::kDisbanded;
+      return executed_ >= budget ? ConvoyOutcome::kQuantum : ConvoyOutcome::kDisbanded;
   }
 }
 

@@ -46,6 +46,23 @@ TEST_P(ConvoyTest, WholeWarpsPassByAnIf) {
          [](uint32_t t) { return 8u + (t < 70 ? 1 : 0) + (t >= 64 && t < 70 ? 2 : 0); });
 }
 
+TEST_P(ConvoyTest, WhatAnIfSkipsIsGuardedToo) {
+  // Threads come to the skipped instructions with lanes that wait inside, behind and at their end.
+  expect(kernel("and.b32 %r1, %t, 3; setp.eq.u32 %p0, %r1, 0; setp.eq.u32 %p1, %r1, 1; "
+                "setp.gt.u32 %p2, %t, 320; @%p1 bra INSIDE;\n"
+                "@%p0 bra END; add.u32 %r0, %r0, 1; @%p2 add.u32 %r0, %r0, 10;\n"
+                "INSIDE: add.u32 %r0, %r0, 100; @!%p2 add.u32 %r0, %r0, 1000;\n"
+                "END: @%p2 bra LAST; mov.u32 %r2, 7; st.shared.u32 [%s], %r2; "
+                "ld.shared.u32 %r2, [%s]; add.u32 %r0, %r0, %r2;\nLAST: "),
+         [](uint32_t t) {
+           const bool far = t > 320;
+           uint32_t sum = far ? 0 : 7;
+           if (t % 4 == 0) return sum;
+           if (t % 4 != 1) sum += far ? 11 : 1;
+           return sum + (far ? 100 : 1100);
+         });
+}
+
 TEST_P(ConvoyTest, LoopsInLoopsOfDifferentLengths) {
   // The second time round, lanes and warps leave the inner loop where all have left it before.
   expect(kernel("mov.u32 %r1, 0; and.b32 %r3, %t, 127; rem.u32 %r3, %r3, 7;\n"

@@ -80,6 +80,16 @@ Outcome run_warp(Block& block, Warp& warp, u32 quantum, bool* progress) {
             group->pc = pc;  // others come first now
             break;
           }
+          if ((op.flags & kSkipsPlain) != 0 && target <= limit) {
+            executed += target - pc;
+            while (++pc < target) {
+              const Op& skipped = code[pc];
+              const u32 staying = guarded(warp, skipped, mask & ~active);
+              if (staying != 0) skipped.handler(warp, skipped, staying);
+            }
+            if (pc == limit) meet();
+            continue;
+          }
           group->mask = mask &= ~active;
           group->pc = pc;  // where it began may be the target: others are not to join it there
           move_lanes(warp, target, active, group->depth, group->spins);

@@ -148,12 +148,48 @@ u32 true_value(s64 set) {
   deliver_combined(warp, op, mask, result);
 }
 
+// AVX-512's number of a comparison; -1: it takes more than one.
+template <class Operation>
+constexpr int kOrder = -1;
+template <>
+constexpr int kOrder<Eq> = 0;
+template <>
+constexpr int kOrder<Lt> = 1;
+template <>
+constexpr int kOrder<Le> = 2;
+template <>
+constexpr int kOrder<Ne> = 4;
+template <>
+constexpr int kOrder<Ge> = 5;
+template <>
+constexpr int kOrder<Gt> = 6;
+
+// The lanes for which it is true.
 template <class Operation, class T>
-void compare(Warp& warp, const Op& op, u32 mask) {
+[[gnu::always_inline]] inline u32 true_lanes(Warp& warp, const Op& op) {
   const auto* a = lanes<Storage<T>>(warp, op.a);
   const auto* b = lanes<Storage<T>>(warp, op.b);
-  deliver(warp, op, mask,
-          mask_of([&](int i) { return Operation::apply(Lane<T>::get(a[i]), Lane<T>::get(b[i])); }));
+#if defined(__AVX512F__)
+  // The result is in a mask at once; the compiler would take it through two more vectors.
+  constexpr bool kSigned = kSame<T, s32>;
+  if constexpr (kOrder<Operation> >= 0 && (kSigned || kSame<T, u32>)) {
+    u32 result = 0;
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const __m512i first = _mm512_load_si512(a + 16 * k), second = _mm512_load_si512(b + 16 * k);
+      const __mmask16 part = kSigned ? _mm512_cmp_epi32_mask(first, second, kOrder<Operation>)
+                                     : _mm512_cmp_epu32_mask(first, second, kOrder<Operation>);
+      result |= static_cast<u32>(part) << (16 * k);
+    }
+    return result;
+  }
+#endif
+  return mask_of([&](int i) { return Operation::apply(Lane<T>::get(a[i]), Lane<T>::get(b[i])); });
+}
+
+template <class Operation, class T>
+void compare(Warp& warp, const Op& op, u32 mask) {
+  deliver(warp, op, mask, true_lanes<Operation, T>(warp, op));
 }
 template <class Operation>
 void compare_flushed(Warp& warp, const Op& op, u32 mask) {

@@ -169,23 +169,27 @@ template <class S, class D>
   static_assert(sizeof(S) == sizeof(D));
 #if defined(__AVX512F__)
   constexpr int kPiece = 64 / sizeof(S);
-  __m512i pieces[kLanes / kPiece];
-  for (int k = 0; k < kLanes / kPiece; ++k)
-    __builtin_memcpy(&pieces[k], values + k * kPiece, sizeof pieces[k]);
-  for (int k = 0; k < kLanes / kPiece; ++k) {
-    void* const to = d + k * kPiece;
-    if (mask != kAllLanes) {
-      const __m512i old = _mm512_load_si512(to);
-      if constexpr (sizeof(S) == 4)
-        pieces[k] =
-            _mm512_mask_mov_epi32(old, static_cast<__mmask16>(mask >> (k * kPiece)), pieces[k]);
-      else
-        pieces[k] =
-            _mm512_mask_mov_epi64(old, static_cast<__mmask8>(mask >> (k * kPiece)), pieces[k]);
-      // Not a masked store, for which a load that follows has to wait.
-      asm("" : "+v"(pieces[k]));
+  if (mask == kAllLanes) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kLanes / kPiece; ++k) {
+      __m512i piece;
+      __builtin_memcpy(&piece, values + k * kPiece, sizeof piece);
+      _mm512_store_si512(d + k * kPiece, piece);
     }
-    _mm512_store_si512(to, pieces[k]);
+    return;
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kLanes / kPiece; ++k) {
+    __m512i piece;
+    __builtin_memcpy(&piece, values + k * kPiece, sizeof piece);
+    const __m512i old = _mm512_load_si512(d + k * kPiece);
+    if constexpr (sizeof(S) == 4)
+      piece = _mm512_mask_mov_epi32(old, static_cast<__mmask16>(mask >> (k * kPiece)), piece);
+    else
+      piece = _mm512_mask_mov_epi64(old, static_cast<__mmask8>(mask >> (k * kPiece)), piece);
+    // Not a masked store, for which a load that follows has to wait.
+    asm("" : "+v"(piece));
+    _mm512_store_si512(d + k * kPiece, piece);
   }
 #else
   typedef Unsigned<S> Piece
@@ -215,41 +219,44 @@ template <class S>
 
 // The lanes of a slot for f to work on: those in the mask, and for floats zero in the others. They
 // hold whatever was left there, an integer perhaps, which as a float is a denormal, and a processor
-// takes a hundred times as long to multiply that.
+// takes a hundred times as long to multiply that. Integers are read where they are: of a copy the
+// compiler keeps the stores, although nobody reads them.
 template <class T>
 struct Active {
+  const typename Aliased<Storage<T>>::Type* lane;
+  [[gnu::always_inline]] Active(Warp& warp, Slot slot, u32) : lane(lanes<Storage<T>>(warp, slot)) {}
+  [[gnu::always_inline]] T operator[](int i) const { return Lane<T>::get(lane[i]); }
+};
+template <class T>
+requires(kSame<T, float> || kSame<T, double>) struct Active<T> {
   alignas(64) Storage<T> lane[kLanes];
   [[gnu::always_inline]] Active(Warp& warp, Slot slot, u32 mask) {
     const auto* from = lanes<Storage<T>>(warp, slot);
-    if constexpr (!kSame<T, float> && !kSame<T, double>) {
-      for (int i = 0; i < kLanes; ++i) lane[i] = from[i];
-    } else {
 #if defined(__AVX512F__)
-      constexpr int kPiece = 64 / sizeof(T);
+    constexpr int kPiece = 64 / sizeof(T);
 #pragma GCC unroll 4
-      for (int k = 0; k < kLanes / kPiece; ++k) {
-        __m512i piece;
-        if constexpr (sizeof(T) == 4)
-          piece = _mm512_maskz_load_epi32(static_cast<__mmask16>(mask >> (k * kPiece)),
-                                          from + k * kPiece);
-        else
-          piece = _mm512_maskz_load_epi64(static_cast<__mmask8>(mask >> (k * kPiece)),
-                                          from + k * kPiece);
-        __builtin_memcpy(lane + k * kPiece, &piece, sizeof piece);
-      }
-#else
-      typedef Unsigned<T> Piece __attribute__((vector_size(kVectorBytes), may_alias));
-      constexpr int kPiece = kVectorBytes / sizeof(T);
-      Piece bits;
-      for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<T>{1} << i;
-#pragma GCC unroll 16
-      for (int k = 0; k < kLanes / kPiece; ++k) {
-        const Piece off = ((Piece{} + Unsigned<T>{mask >> (k * kPiece)}) & bits) == 0;
-        *reinterpret_cast<Piece*>(lane + k * kPiece) =
-            *reinterpret_cast<const Piece*>(from + k * kPiece) & ~off;
-      }
-#endif
+    for (int k = 0; k < kLanes / kPiece; ++k) {
+      __m512i piece;
+      if constexpr (sizeof(T) == 4)
+        piece = _mm512_maskz_load_epi32(static_cast<__mmask16>(mask >> (k * kPiece)),
+                                        from + k * kPiece);
+      else
+        piece =
+            _mm512_maskz_load_epi64(static_cast<__mmask8>(mask >> (k * kPiece)), from + k * kPiece);
+      __builtin_memcpy(lane + k * kPiece, &piece, sizeof piece);
     }
+#else
+    typedef Unsigned<T> Piece __attribute__((vector_size(kVectorBytes), may_alias));
+    constexpr int kPiece = kVectorBytes / sizeof(T);
+    Piece bits;
+    for (int i = 0; i < kPiece; ++i) bits[i] = Unsigned<T>{1} << i;
+#pragma GCC unroll 16
+    for (int k = 0; k < kLanes / kPiece; ++k) {
+      const Piece off = ((Piece{} + Unsigned<T>{mask >> (k * kPiece)}) & bits) == 0;
+      *reinterpret_cast<Piece*>(lane + k * kPiece) =
+          *reinterpret_cast<const Piece*>(from + k * kPiece) & ~off;
+    }
+#endif
   }
   [[gnu::always_inline]] T operator[](int i) const { return Lane<T>::get(lane[i]); }
 };
