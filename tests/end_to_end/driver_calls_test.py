@@ -5,14 +5,20 @@ import unittest
 from support import BUILD, EndToEndTest, farcall_runs
 
 
-class DriverCallsTest(EndToEndTest):
+class DriverTest(EndToEndTest):
+    PROGRAM = ""
+
     def check(self, scenario: str) -> None:
-        program = BUILD.program("driver_calls")
+        program = BUILD.program(self.PROGRAM)
         local = farcall_runs.run_local(BUILD, [program, scenario])
         self.assertEqual(local.code, 0, local.stderr)
         self.assertTrue(local.stdout)
         remote = self.run_remote(program, scenario)
         self.assertEqual(farcall_runs.differences(local, remote), [], self.explain(remote))
+
+
+class DriverCallsTest(DriverTest):
+    PROGRAM = "driver_calls"
 
     def test_rows_of_arrays(self):
         self.check("array_rows")
@@ -46,6 +52,31 @@ class DriverCallsTest(EndToEndTest):
 
     def test_physical_memory(self):
         self.check("physical_memory")
+
+
+class DriverSettingsTest(DriverTest):
+    PROGRAM = "driver_settings"
+
+    def test_devices(self):
+        self.check("devices")
+
+    def test_contexts(self):
+        self.check("contexts")
+
+    def test_kernels(self):
+        self.check("kernels")
+
+    def test_streams(self):
+        self.check("streams")
+
+    def test_memsets_and_rows(self):
+        self.check("memsets")
+
+    def test_pools(self):
+        self.check("pools")
+
+    def test_nodes_of_graphs(self):
+        self.check("graph_nodes")
 
 
 if __name__ == "__main__":
