@@ -78,6 +78,9 @@ class DriverSettingsTest(DriverTest):
     def test_nodes_of_graphs(self):
         self.check("graph_nodes")
 
+    def test_attributes_of_nodes_and_objects_of_graphs(self):
+        self.check("graph_extras")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -297,10 +297,49 @@ void graph_nodes() {
   NEED(cuGraphDestroy(inner));
 }
 
+// Attributes of kernel nodes, and objects of the program that graphs keep.
+void CUDA_CB nothing_to_do(void*) {}
+
+void graph_extras() {
+  CUmodule module = nullptr;
+  SHOW(cuModuleLoadFatBinary(&module, nullptr));
+  NEED(cuModuleLoadData(&module, kSource));
+  CUfunction nothing = nullptr;
+  NEED(cuModuleGetFunction(&nothing, module, "nothing"));
+  CUgraph graph = nullptr;
+  NEED(cuGraphCreate(&graph, 0));
+  unsigned number = 5;
+  void* arguments[] = {&number};
+  CUDA_KERNEL_NODE_PARAMS kernel = {};
+  kernel.func = nothing;
+  kernel.gridDimX = kernel.gridDimY = kernel.gridDimZ = 1;
+  kernel.blockDimX = kernel.blockDimY = kernel.blockDimZ = 1;
+  kernel.kernelParams = arguments;
+  CUgraphNode first = nullptr, second = nullptr;
+  NEED(cuGraphAddKernelNode(&first, graph, nullptr, 0, &kernel));
+  NEED(cuGraphAddKernelNode(&second, graph, nullptr, 0, &kernel));
+  kernel.blockDimX = 2;
+  SHOW(cuGraphKernelNodeSetParams(first, &kernel));
+  CUkernelNodeAttrValue value = {};
+  SHOW(cuGraphKernelNodeSetAttribute(first, CU_LAUNCH_ATTRIBUTE_PRIORITY, &value));
+  SHOW(cuGraphKernelNodeCopyAttributes(second, first));
+  SHOW(cuGraphKernelNodeGetAttribute(second, CU_LAUNCH_ATTRIBUTE_PRIORITY, &value));
+  std::printf("priority %d\n", value.priority);
+  CUuserObject object = nullptr;
+  SHOW(cuUserObjectCreate(&object, &number, nothing_to_do, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+  SHOW(cuUserObjectRetain(object, 1));
+  SHOW(cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE));
+  SHOW(cuGraphReleaseUserObject(graph, object, 1));
+  SHOW(cuUserObjectRelease(object, 1));
+  SHOW(cuDevicePrimaryCtxSetFlags(0, CU_CTX_SCHED_YIELD));
+  NEED(cuGraphDestroy(graph));
+  NEED(cuModuleUnload(module));
+}
+
 constexpr Scenario kScenarios[] = {
-    {"devices", devices},         {"contexts", contexts}, {"kernels", kernels},
-    {"streams", streams},         {"memsets", memsets},   {"pools", pools},
-    {"graph_nodes", graph_nodes},
+    {"devices", devices},         {"contexts", contexts},         {"kernels", kernels},
+    {"streams", streams},         {"memsets", memsets},           {"pools", pools},
+    {"graph_nodes", graph_nodes}, {"graph_extras", graph_extras},
 };
 
 }  // namespace
