@@ -15,12 +15,19 @@ set(softgpu_handler_flags
   # Vector types wider than the instruction set's never cross a function that is not inlined.
   -Wno-psabi)
 
+# What kernels do with device memory is data to us: a kernel may race, as on a GPU, and that is its own bug (racecheck
+# finds it), not one of softgpu. So ThreadSanitizer does not look at the handlers that load and store for kernels. They
+# touch nothing else that threads share: a warp's registers belong to one worker.
+if(FARCALL_SANITIZER STREQUAL "tsan")
+  set(softgpu_model_flags -fno-sanitize=thread)
+endif()
+
 # farcall_softgpu_handlers(ISA flags...): the handlers, built for one instruction set.
 function(farcall_softgpu_handlers isa)
   add_library(farcall_softgpu_${isa} OBJECT ${softgpu_handler_sources})
   target_include_directories(farcall_softgpu_${isa} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(farcall_softgpu_${isa} PRIVATE FARCALL_ISA=isa_${isa})
-  target_compile_options(farcall_softgpu_${isa} PRIVATE ${softgpu_handler_flags} ${ARGN})
+  target_compile_options(farcall_softgpu_${isa} PRIVATE ${softgpu_handler_flags} ${softgpu_model_flags} ${ARGN})
   farcall_warnings(farcall_softgpu_${isa})
   # Some lambdas need their captures in one instance of the template around them only.
   target_compile_options(farcall_softgpu_${isa} PRIVATE $<$<CXX_COMPILER_ID:Clang>:-Wno-unused-lambda-capture>)
