@@ -95,7 +95,7 @@ CUresult copy_params(const KernelInfo& info, const LaunchRequest& request,
   if (buffer == nullptr || bytes == nullptr || *bytes < info.param_bytes) {
     return info.params.empty() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
   }
-  std::memcpy(out->data(), buffer, info.param_bytes);
+  if (info.param_bytes != 0) std::memcpy(out->data(), buffer, info.param_bytes);
   return CUDA_SUCCESS;
 }
 

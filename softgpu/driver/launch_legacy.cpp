@@ -43,7 +43,7 @@ CUresult set_param(CUfunction handle, int offset, const void* value, size_t byte
     }
     const size_t end = static_cast<size_t>(offset) + bytes;
     if (setup.params.size() < end) setup.params.resize(end);
-    std::memcpy(setup.params.data() + offset, value, bytes);
+    if (bytes != 0) std::memcpy(setup.params.data() + offset, value, bytes);
     return CUDA_SUCCESS;
   });
 }

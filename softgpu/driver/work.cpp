@@ -153,6 +153,7 @@ class Runner {
 }  // namespace
 
 void CopyWork::stage() {
+  if (bytes() == 0) return;
   std::vector<std::byte> packed(bytes());
   std::byte* out = packed.data();
   for (size_t z = 0; z < depth; ++z) {
@@ -182,6 +183,7 @@ void note_copy(const CopyWork& copy, const std::byte* source, UnwrittenBytes& un
 }  // namespace
 
 void copy_now(const CopyWork& copy) {
+  if (copy.bytes() == 0) return;  // its pointers may be null
   const std::byte* source = copy.staged.empty() ? copy.source : copy.staged.data();
   for (size_t z = 0; z < copy.depth; ++z) {
     for (size_t y = 0; y < copy.height; ++y) {
@@ -193,6 +195,7 @@ void copy_now(const CopyWork& copy) {
 }
 
 void memset_now(const MemsetWork& memset) {
+  if (memset.width == 0) return;
   UnwrittenBytes* const unwritten = driver().unwritten();
   for (size_t y = 0; y < memset.height; ++y) {
     std::byte* row = memset.target + y * memset.pitch;
