@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <ucontext.h>
 
 #include <cstring>
 #include <memory>
@@ -65,6 +66,8 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   state->running = false;
   state->signal = signal;
   state->signal_address = reinterpret_cast<u64>(info->si_addr);
+  // A handler before ours, which passed the signal on, may run with signals blocked.
+  pthread_sigmask(SIG_SETMASK, &static_cast<ucontext_t*>(context)->uc_sigmask, nullptr);
   siglongjmp(state->jump, 1);
 }
 
@@ -218,7 +221,7 @@ bool DeviceCodeScope::run_guarded(void (*body)(void*), void* argument, Warp* con
                                   Fault* fault) {
   State* const outer = current_state;
   current_state = state_;
-  // No signal mask is saved: nothing here changes it.
+  // No signal mask is saved: device code does not change it, and a signal's handler restores it.
   if (sigsetjmp(state_->jump, 0) == 0) {
     state_->running = true;
     body(argument);
