@@ -31,7 +31,7 @@ std::optional<Allocation> Allocations::find(uint64_t address) const {
 void Allocations::remove_context(uint64_t context) {
   const std::unique_lock lock(mutex_);
   std::erase_if(by_address_, [&](const auto& entry) {
-    return entry.second.kind == MemoryKind::kDevice && entry.second.context == context;
+    return !is_pinned(entry.second.kind) && entry.second.context == context;
   });
 }
 

@@ -12,7 +12,10 @@
 
 namespace farcall::client {
 
-enum class MemoryKind : uint8_t { kDevice, kHostPinned, kHostRegistered };
+enum class MemoryKind : uint8_t { kDevice, kManaged, kHostPinned, kHostRegistered };
+constexpr bool is_pinned(MemoryKind kind) {
+  return kind == MemoryKind::kHostPinned || kind == MemoryKind::kHostRegistered;
+}
 
 struct Allocation {
   uint64_t address = 0;
@@ -20,7 +23,7 @@ struct Allocation {
   MemoryKind kind = MemoryKind::kDevice;
   int device = 0;
   uint64_t context = 0;  // HandleId of the context it was made in
-  uint32_t flags = 0;    // of cuMemHostAlloc or cuMemHostRegister
+  uint32_t flags = 0;    // of cuMemHostAlloc, cuMemHostRegister, or cuMemAllocManaged
   uint64_t id = 0;       // unique over the life of the process (CU_POINTER_ATTRIBUTE_BUFFER_ID)
 };
 
@@ -30,7 +33,7 @@ class FARCALL_API Allocations {
   // Removes the allocation that starts at `address`; nullopt if none does.
   std::optional<Allocation> remove(uint64_t address, MemoryKind kind);
   std::optional<Allocation> find(uint64_t address) const;  // that contains it
-  void remove_context(uint64_t context);                   // device memory goes with its context
+  void remove_context(uint64_t context);                   // its device and managed memory
   uint64_t device_bytes(int device) const;                 // of device memory
 
  private:

@@ -78,6 +78,8 @@ int reset_primary_context(Session& session, int device, bool wait) {
   session.forget_sticky_error(rpc::primary_context_id(device));
   contexts().forget_primary(device);
   program().allocations.remove_context(rpc::primary_context_id(device));
+  program().managed.forget_context(rpc::primary_context_id(device));
+  program().visible.forget_context(rpc::primary_context_id(device));
   return result;
 }
 

@@ -18,16 +18,20 @@ using rpc::HandleId;
 using rpc::Opcode;
 namespace schema = rpc::schema;
 
+// Copies of memory that kernels see are made where they run.
+bool visible(uint64_t address) { return program().visible.contains(address); }
+bool visible(const void* address) { return visible(reinterpret_cast<uint64_t>(address)); }
+
 bool on_device(uint64_t address) {
   const auto known = program().allocations.find(address);
-  return known.has_value() && known->kind == MemoryKind::kDevice;
+  return (known.has_value() && known->kind == MemoryKind::kDevice) || visible(address);
 }
 
 // Part of a known allocation that the copy would leave: the driver would say so, and can do it
 // later than we can.
 bool beyond(uint64_t address, size_t bytes) {
   const auto known = program().allocations.find(address);
-  return known.has_value() && known->kind == MemoryKind::kDevice &&
+  return known.has_value() && !is_pinned(known->kind) &&
          bytes > known->bytes - (address - known->address);
 }
 
@@ -35,7 +39,7 @@ const std::byte* as_bytes(uint64_t address) { return reinterpret_cast<const std:
 
 bool pinned(const void* address) {
   const auto known = program().allocations.find(reinterpret_cast<uint64_t>(address));
-  return known.has_value() && known->kind != MemoryKind::kDevice;
+  return known.has_value() && is_pinned(known->kind);
 }
 
 // An asynchronous copy to pinned memory was posted since somebody last waited for all of them.
@@ -45,6 +49,21 @@ int synchronize_stream(Session& session, HandleId stream) {
   Call call(session, Opcode::k_farcallStreamSynchronize);
   call.args<schema::FarcallStreamSynchronize>().setStream(stream);
   return call.wait().result();
+}
+
+// After a copy that the program waits for: what it, and what was before it, has written to memory
+// that the program sees, may be looked at now.
+int copy_is_done(Session& session, HandleId stream, bool async) {
+  if (async || !program().visible.busy() || program().graphs.capturing()) return CUDA_SUCCESS;
+  return synchronize_stream(session, stream);
+}
+
+// Whatever the program calls its sides.
+Direction truly(Direction said, uint64_t destination, uint64_t source) {
+  if (!memory_is_visible()) return said;
+  const bool to = said == Direction::kHostToDevice || said == Direction::kDeviceToDevice;
+  const bool from = said == Direction::kDeviceToHost || said == Direction::kDeviceToDevice;
+  return direction_of(to || visible(destination), from || visible(source));
 }
 
 }  // namespace
@@ -58,6 +77,10 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == 0 || source == nullptr || beyond(destination, bytes))
     return CUDA_ERROR_INVALID_VALUE;
+  if (visible(source)) {
+    return copy_on_device(session, destination, reinterpret_cast<uint64_t>(source), bytes, stream,
+                          async);
+  }
   const bool capturing = program().graphs.capturing();
   if (capturing && async) {
     bool captured = false;
@@ -77,7 +100,7 @@ int copy_to_device(Session& session, uint64_t destination, const void* source, s
     // A capture refuses copies that aren't asynchronous, and says so at the call.
     if (const int failed = capturing ? call.wait().result() : call.post()) return failed;
   }
-  return CUDA_SUCCESS;
+  return copy_is_done(session, stream, async);
 }
 
 int copy_to_host(Session& session, void* destination, uint64_t source, size_t bytes,
@@ -85,6 +108,10 @@ int copy_to_host(Session& session, void* destination, uint64_t source, size_t by
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == nullptr || source == 0 || beyond(source, bytes))
     return CUDA_ERROR_INVALID_VALUE;
+  if (visible(destination)) {
+    return copy_on_device(session, reinterpret_cast<uint64_t>(destination), source, bytes, stream,
+                          async);
+  }
   if (async && program().graphs.capturing()) {
     bool captured = false;
     const int failed =
@@ -119,30 +146,33 @@ int finish_copies_to_host(Session& session) {
 }
 
 int copy_on_device(Session& session, uint64_t destination, uint64_t source, size_t bytes,
-                   HandleId stream) {
+                   HandleId stream, bool async) {
   if (bytes == 0) return CUDA_SUCCESS;
   if (destination == 0 || source == 0 || beyond(destination, bytes) || beyond(source, bytes)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  Call call(session, Opcode::k_farcallMemcpyDtoD);
-  auto args = call.args<schema::FarcallMemcpyDtoD>();
-  args.setDestination(destination);
-  args.setSource(source);
-  args.setBytes(bytes);
-  args.setStream(stream);
-  return call.post();
+  {
+    Call call(session, Opcode::k_farcallMemcpyDtoD);
+    auto args = call.args<schema::FarcallMemcpyDtoD>();
+    args.setDestination(destination);
+    args.setSource(source);
+    args.setBytes(bytes);
+    args.setStream(stream);
+    if (const int failed = call.post()) return failed;
+  }
+  return copy_is_done(session, stream, async);
 }
 
 int copy(Session& session, Direction direction, uint64_t destination, uint64_t source, size_t bytes,
          HandleId stream, bool async) {
-  switch (direction) {
+  switch (truly(direction, destination, source)) {
     case Direction::kHostToDevice:
       return copy_to_device(session, destination, as_bytes(source), bytes, stream, async);
     case Direction::kDeviceToHost:
       return copy_to_host(session, reinterpret_cast<void*>(destination), source, bytes, stream,
                           async);
     case Direction::kDeviceToDevice:
-      return copy_on_device(session, destination, source, bytes, stream);
+      return copy_on_device(session, destination, source, bytes, stream, async);
     case Direction::kHostToHost: {
       // Ordered behind the stream's earlier work, which may still deliver into either buffer.
       if (const int failed = synchronize_stream(session, stream)) return failed;
@@ -191,9 +221,9 @@ int rows_result(int result) {
 }  // namespace
 
 int copy_rows(Session& session, Direction direction, const Side& destination, const Side& source,
-              const Extent& extent, HandleId stream) {
+              const Extent& extent, HandleId stream, bool async) {
+  direction = truly(direction, destination.address, source.address);
   if (extent.width_bytes == 0 || extent.height == 0 || extent.depth == 0) return CUDA_SUCCESS;
-  if (extent.width_bytes > rpc::kPayloadBytesMax) return CUDA_ERROR_NOT_SUPPORTED;
   if (direction == Direction::kDeviceToDevice) {
     Call call(session, Opcode::k_farcallMemcpyRowsDtoD);
     auto args = call.args<schema::FarcallMemcpyRowsDtoD>();
@@ -214,7 +244,8 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
     args.setDepth(extent.depth);
     args.setStream(stream);
     args.setPeer(destination.context != source.context);
-    return call.post();
+    const int failed = call.post();
+    return failed != CUDA_SUCCESS ? failed : copy_is_done(session, stream, async);
   }
   if (direction == Direction::kHostToHost) {
     if (const int failed = synchronize_stream(session, stream)) return failed;
@@ -225,6 +256,22 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
                                                               destination.pitch_bytes),
             as_bytes(source.address + (slice * source.slice_rows + row) * source.pitch_bytes),
             extent.width_bytes);
+      }
+    }
+    return CUDA_SUCCESS;
+  }
+
+  if (extent.width_bytes > rpc::kPayloadBytesMax) {
+    if (destination.address == 0 || source.address == 0) return CUDA_ERROR_NOT_SUPPORTED;
+    for (uint64_t slice = 0; slice < extent.depth; ++slice) {
+      for (uint64_t row = 0; row < extent.height; ++row) {
+        const auto at = [&](const Side& side) {
+          return side.address + (slice * side.slice_rows + row) * side.pitch_bytes;
+        };
+        if (const int failed = copy(session, direction, at(destination), at(source),
+                                    extent.width_bytes, stream, async)) {
+          return failed;
+        }
       }
     }
     return CUDA_SUCCESS;
@@ -268,7 +315,7 @@ int copy_rows(Session& session, Direction direction, const Side& destination, co
       }
     }
   }
-  return CUDA_SUCCESS;
+  return copy_is_done(session, stream, async || !to_device);
 }
 
 }  // namespace farcall::client

@@ -27,7 +27,7 @@ FARCALL_API int copy_to_device(Session& session, uint64_t destination, const voi
 FARCALL_API int copy_to_host(Session& session, void* destination, uint64_t source, size_t bytes,
                              rpc::HandleId stream, bool async);
 FARCALL_API int copy_on_device(Session& session, uint64_t destination, uint64_t source,
-                               size_t bytes, rpc::HandleId stream);
+                               size_t bytes, rpc::HandleId stream, bool async);
 FARCALL_API int copy(Session& session, Direction direction, uint64_t destination, uint64_t source,
                      size_t bytes, rpc::HandleId stream, bool async);
 
@@ -50,6 +50,7 @@ struct Extent {
   uint64_t width_bytes = 0, height = 1, depth = 1;
 };
 FARCALL_API int copy_rows(Session& session, Direction direction, const Side& destination,
-                          const Side& source, const Extent& extent, rpc::HandleId stream);
+                          const Side& source, const Extent& extent, rpc::HandleId stream,
+                          bool async = false);
 
 }  // namespace farcall::client

@@ -97,6 +97,8 @@ void HostFunctions::call(Session& session, const rpc::HostFunctionDue& due) {
     remove(due.id);
     return function.function(function.data);
   }
+  // What the stream has done before, it may look at.
+  if (memory_is_visible()) program().visible.after_progress(session, /*idle_after=*/0);
   if (function.callback != nullptr) {
     function.callback(function.stream, CUresult(due.result), function.data);
   } else {

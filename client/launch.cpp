@@ -1,8 +1,11 @@
 #include "client/launch.h"
 
 #include <cstring>
+#include <vector>
 
 #include "base/log.h"
+#include "client/program.h"
+#include "client/registered_memory.h"
 #include "client/stub.h"
 #include "rpc/schema/calls.capnp.h"
 
@@ -155,6 +158,15 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   if (const int bad = taken.take(kernel, params, extra)) return bad;
   if (const int bad = check_attributes(config)) return bad;
 
+  std::vector<std::byte> early;
+  if (memory_is_visible() || program().visible.has_pinned() || registered_memory().any())
+      [[unlikely]] {
+    // Read before the batch is locked, as the parameters may lie in memory that must be fetched.
+    early.resize(taken.bytes());
+    taken.write(early.data());
+    if (const int failed = program().visible.make_visible(session, early)) return failed;
+  }
+
   Call call(session, rpc::Opcode::k_farcallLaunchKernel);
   auto args = call.args<schema::FarcallLaunchKernel>();
   args.setFunction(kernel.id);
@@ -167,7 +179,10 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   args.setBlockZ(config.block[2]);
   args.setSharedBytes(config.shared_bytes);
   args.setCooperative(config.cooperative);
-  if (taken.bytes() > 0) taken.write(args.initParams(unsigned(taken.bytes())).begin());
+  if (taken.bytes() > 0) {
+    auto* const params = args.initParams(unsigned(taken.bytes())).begin();
+    early.empty() ? taken.write(params) : void(std::memcpy(params, early.data(), early.size()));
+  }
   if (config.attribute_count > 0) {
     write_attributes(config, args.initAttributes(config.attribute_count));
   }

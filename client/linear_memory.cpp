@@ -48,7 +48,10 @@ int allocate_pitched(Session& session, size_t width_bytes, size_t height, unsign
 
 int deallocate(Session& session, uint64_t address) {
   if (address == 0) return CUDA_SUCCESS;
-  if (!program().allocations.remove(address, MemoryKind::kDevice)) return CUDA_ERROR_INVALID_VALUE;
+  if (!program().allocations.remove(address, MemoryKind::kDevice)) {
+    const auto managed = program().allocations.remove(address, MemoryKind::kManaged);
+    return managed ? program().managed.free(session, *managed) : int(CUDA_ERROR_INVALID_VALUE);
+  }
   Call call(session, rpc::Opcode::k_farcallMemFree);
   call.args<schema::FarcallMemFree>().setAddress(address);
   return call.post_blocking();

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "client/program.h"
 #include "client/stub.h"
 #include "image/fatbin.h"
 #include "rpc/schema/calls.capnp.h"
@@ -361,10 +362,31 @@ int Module::kernel(Session& session, std::string_view name, Kernel** out) {
   return CUDA_SUCCESS;
 }
 
+namespace {
+
+int ask_for_variable(Session& session, HandleId module, const std::string& name, bool managed,
+                     VisibleMemory::Extent* out) {
+  Call call(session, Opcode::k_farcallGlobalGet);
+  auto args = call.args<schema::FarcallGlobalGet>();
+  args.setModule(module);
+  args.setName(name.c_str());
+  args.setManaged(managed);
+  rpc::Reply reply = call.wait();
+  if (reply.result() != CUDA_SUCCESS) return reply.result();
+  auto results = reply.results<schema::FarcallGlobalGetResults>();
+  *out = {results.getAddress(), results.getBytes()};
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
 int Module::variable(Session& session, std::string_view name, bool managed, uint64_t* address,
                      uint64_t* bytes) {
   if (load_result_ != CUDA_SUCCESS) return load_result_;
-  if (symbols_known_ && symbols_.variable(name) == nullptr) return CUDA_ERROR_NOT_FOUND;
+  const image::Variable* const symbol = symbols_.variable(name);
+  if (symbols_known_ && symbol == nullptr) return CUDA_ERROR_NOT_FOUND;
+  if (symbol != nullptr && managed && !symbol->managed) return CUDA_ERROR_NOT_FOUND;
+  managed = managed || (symbol != nullptr && symbol->managed);
   const std::string key(name);
   {
     const std::lock_guard lock(mutex_);
@@ -375,18 +397,24 @@ int Module::variable(Session& session, std::string_view name, bool managed, uint
       return CUDA_SUCCESS;
     }
   }
-  Call call(session, Opcode::k_farcallGlobalGet);
-  auto args = call.args<schema::FarcallGlobalGet>();
-  args.setModule(id_);
-  args.setName(key.c_str());
-  args.setManaged(managed);
-  rpc::Reply reply = call.wait();
-  if (reply.result() != CUDA_SUCCESS) return reply.result();
-  auto results = reply.results<schema::FarcallGlobalGetResults>();
-  *address = results.getAddress();
-  *bytes = results.getBytes();
+  VisibleMemory::Extent found;
+  if (const int failed = ask_for_variable(session, id_, key, managed, &found)) return failed;
+  std::vector<std::pair<std::string, VisibleMemory::Extent>> all = {{key, found}};
+  if (managed) {
+    // All managed variables of the module at once: they may share pages.
+    std::vector<VisibleMemory::Extent> extents = {found};
+    for (const auto& [other, what] : symbols_.variables) {
+      if (!what.managed || what.external || other == name) continue;
+      if (const int failed = ask_for_variable(session, id_, other, true, &found)) return failed;
+      all.emplace_back(other, found);
+      extents.push_back(found);
+    }
+    if (const int failed = program().visible.adopt(session, extents)) return failed;
+  }
+  *address = all.front().second.address;
+  *bytes = all.front().second.bytes;
   const std::lock_guard lock(mutex_);
-  variables_[key] = {*address, *bytes};
+  for (const auto& [variable, extent] : all) variables_[variable] = {extent.address, extent.bytes};
   return CUDA_SUCCESS;
 }
 

@@ -6,6 +6,8 @@
 #include "client/api.h"
 #include "client/graphs.h"
 #include "client/host_functions.h"
+#include "client/managed_memory.h"
+#include "client/visible_memory.h"
 
 namespace farcall::client {
 
@@ -13,6 +15,8 @@ struct Program {
   Allocations allocations;
   GraphCopies graphs;
   HostFunctions host_functions;
+  VisibleMemory visible;
+  ManagedMemory managed;
 };
 FARCALL_API Program& program();
 

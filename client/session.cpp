@@ -46,6 +46,15 @@ DeviceInfo device_info(rpc::schema::Device::Reader device) {
     info.attributes[attribute.getId()] = attribute.getValue();
   }
   info.pci_bus_id = device.getPciBusId();
+  // Over a network the program and its kernels don't share memory at the same time.
+  for (const int attribute :
+       {CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS,
+        CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
+        CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
+        CU_DEVICE_ATTRIBUTE_HOST_NATIVE_ATOMIC_SUPPORTED}) {
+    const auto known = info.attributes.find(attribute);
+    if (known != info.attributes.end()) known->second = 0;
+  }
   return info;
 }
 

@@ -36,6 +36,9 @@ struct ThreadState {
   std::vector<std::pair<rpc::HandleId, rpc::HandleId>> per_thread_stream_of_context;
   int capture_mode = 0;                           // CU_STREAM_CAPTURE_MODE_GLOBAL
   bool in_host_function = false;                  // may not call CUDA
+  bool call_open = false;                         // a Call of this thread holds the batch
+  bool work_open = false;                         // and is work that VisibleMemory counts
+  uint64_t work_before_wait = 0;                  // what it counted before this thread's last wait
   uint64_t remote_calls = 0, cached_answers = 0;  // for statistics
 };
 FARCALL_API ThreadState& thread_state();

@@ -125,7 +125,11 @@ HandleId& per_thread_stream(ThreadState& thread) {
 
 }  // namespace
 
-int Call::post_blocking() { return program().host_functions.pending() ? wait().result() : post(); }
+int Call::post_blocking() {
+  // A program that knows its memory to be freed may look at what kernels have written meanwhile.
+  const bool wait_for_it = program().host_functions.pending() || program().visible.busy();
+  return wait_for_it ? wait().result() : post();
+}
 
 HandleId stream_id(Session& session, const void* stream, bool per_thread_default) {
   const auto id = id_of(stream);

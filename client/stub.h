@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "client/session.h"
+#include "client/visible_memory.h"
 #include "rpc/message.h"
 
 namespace farcall::client {
@@ -110,7 +111,8 @@ R not_supported(const char* name, const char* reason) noexcept {
 // does.
 class Call : public rpc::CallWriter {
  public:
-  Call(Session& session, rpc::Opcode op) : Call(session, op, thread_state()) {}
+  Call(Session& session, rpc::Opcode op) : Call(prepared(session, op), op, thread_state()) {}
+  ~Call() noexcept(false) { closed(); }
 
   int post() { return checked(CallWriter::post()); }
   int post(rpc::DataSink sink) { return checked(CallWriter::post(sink)); }
@@ -127,17 +129,40 @@ class Call : public rpc::CallWriter {
   Call(Session& session, rpc::Opcode op, ThreadState& thread)
       : rpc::CallWriter(session.connection(), op, thread.lane),
         session_(session),
+        thread_(thread),
+        op_(op),
         context_(thread.lane.context) {
     ++thread.remote_calls;
+    thread.call_open = true;
   }
-  int checked(int result) const { return result != 0 ? result : session_.sticky_error(context_); }
+  // Before the batch is locked.
+  static Session& prepared(Session& session, rpc::Opcode op) {
+    if (memory_is_visible()) [[unlikely]]
+      detail::before_call(session, op);
+    return session;
+  }
+  // It has its place in the order of calls.
+  void closed() const {
+    thread_.call_open = false;
+    if (thread_.work_open) [[unlikely]]
+      detail::work_is_ordered(thread_);
+  }
+  int checked(int result) const {
+    closed();
+    return result != 0 ? result : session_.sticky_error(context_);
+  }
   rpc::Reply noted(rpc::Reply reply) const {
+    closed();
+    if (memory_is_visible()) [[unlikely]]
+      detail::after_wait(session_, op_);
     if (reply.result() != 0) [[unlikely]]
       session_.note_result(context_, reply.result());
     return reply;
   }
 
   Session& session_;
+  ThreadState& thread_;
+  const rpc::Opcode op_;
   const rpc::HandleId context_;
 };
 

@@ -517,3 +517,33 @@ struct FarcallUserObjectCreate {
   references @2 :UInt32;
   flags @3 :UInt32;
 }
+
+# --- Host memory that kernels can see ------------------------------------------------------------------------------
+# Managed and mapped memory has one address in the program and in the worker. The client tracks what the program
+# writes and touches (client/visible_memory.h); these calls move the bytes, at once and beside all streams.
+
+# Memory for kernels at an address that the client has free, too.
+struct FarcallVisibleMap {
+  address @0 :UInt64;       # 0: the server proposes one
+  bytes @1 :UInt64;         # whole pages
+  onDevice @2 :Bool;        # in the device's memory if there is room; else host memory that kernels reach
+}
+struct FarcallVisibleMapResults {
+  address @0 :UInt64;
+}
+
+# Waits for all work of the context; then the memory at `address` is gone. 0: only waits.
+struct FarcallVisibleRelease {
+  address @0 :UInt64;
+}
+
+# What the program has written. Payload: the bytes of all pieces, back to back.
+struct FarcallVisibleWrite {
+  pieces @0 :List(UInt64);  # address, bytes, address, bytes, ...
+}
+
+# What is there now comes back as kData frames of this call.
+struct FarcallVisibleRead {
+  address @0 :UInt64;
+  bytes @1 :UInt64;
+}

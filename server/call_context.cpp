@@ -85,7 +85,7 @@ void CallContext::finish(int result) {
 void CallContext::drop_destination() {
   const rpc::Opcode op = opcode();
   if (op != rpc::Opcode::k_farcallMemcpyDtoH && op != rpc::Opcode::k_farcallMemcpyRows &&
-      op != rpc::Opcode::k_farcallGraphOutput) {
+      op != rpc::Opcode::k_farcallGraphOutput && op != rpc::Opcode::k_farcallVisibleRead) {
     return;
   }
   (void)worker_.answers().async_error(sequence(), worker_.take_async_failure());

@@ -48,6 +48,7 @@ Worker::Worker(Setup setup)
       pending_copies_(setup_.driver, staging_, answers_),
       ordered_copies_(setup_.driver, staging_),
       captured_copies_(setup_.driver, staging_, handles_),
+      visible_memory_(setup_.driver, staging_),
       images_(setup_.image_store, setup_.image_store_bytes_max),
       output_(std::move(setup_.output)),
       host_functions_(setup_.driver, answers_, [this] { before_answer(true); }),
@@ -399,6 +400,7 @@ void Worker::context_gone(CUcontext context) {
   pending_copies_.forget(context);
   ordered_copies_.forget(context);
   captured_copies_.forget(context);
+  visible_memory_.forget(context);
   staging_.forget(context);
   context_epoch_.fetch_add(1, std::memory_order_release);
 }

@@ -45,6 +45,7 @@
 #include "server/pending_copies.h"
 #include "server/runtime_table.h"
 #include "server/staging.h"
+#include "server/visible_memory.h"
 #include "transport/channel.h"
 
 namespace farcall::server {
@@ -88,6 +89,7 @@ class Worker {
   CapturedCopies& captured_copies() { return captured_copies_; }
   HostFunctions& host_functions() { return host_functions_; }
   Nvml& nvml() { return nvml_; }
+  VisibleMemory& visible_memory() { return visible_memory_; }
 
   // The context behind a primary_context_id, retained on first use; nullptr: no such device.
   CUcontext primary_context(int device);
@@ -140,6 +142,7 @@ class Worker {
   PendingCopies pending_copies_;
   OrderedCopies ordered_copies_;
   CapturedCopies captured_copies_;
+  VisibleMemory visible_memory_;
   ImageStore images_;
   OutputCapture output_;
   HostFunctions host_functions_;

@@ -203,6 +203,8 @@ int cuCtxDestroy_v2(Session& session, CUcontext ctx) {
     result = call.wait().result();
   }
   program().allocations.remove_context(id);
+  program().managed.forget_context(id);
+  program().visible.forget_context(id);
   session.forget_sticky_error(id);
   session.release(id);
   ThreadState& thread = thread_state();

@@ -51,7 +51,7 @@ int cuMemFree_v2(Session& session, CUdeviceptr dptr) { return deallocate(session
 
 int cuMemGetAddressRange_v2(Session&, CUdeviceptr* pbase, size_t* psize, CUdeviceptr dptr) {
   const auto known = program().allocations.find(dptr);
-  if (!known || known->kind != MemoryKind::kDevice) return CUDA_ERROR_NOT_FOUND;
+  if (!known || known->kind == MemoryKind::kHostRegistered) return CUDA_ERROR_NOT_FOUND;
   if (pbase != nullptr) *pbase = known->address;
   if (psize != nullptr) *psize = known->bytes;
   return CUDA_SUCCESS;
@@ -77,10 +77,18 @@ int cuMemHostUnregister(Session& session, void* p) { return unregister_host(sess
 
 int cuMemHostGetFlags(Session&, unsigned int* pFlags, void* p) {
   const auto known = program().allocations.find(address_of(p));
-  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice)
-    return CUDA_ERROR_INVALID_VALUE;
-  *pFlags = known->flags;
+  if (pFlags == nullptr || !known || !is_pinned(known->kind)) return CUDA_ERROR_INVALID_VALUE;
+  *pFlags = known->flags | CU_MEMHOSTALLOC_DEVICEMAP;  // kernels see all of it
   return CUDA_SUCCESS;
+}
+
+int cuMemHostGetDevicePointer_v2(Session& session, CUdeviceptr* pdptr, void* p,
+                                 unsigned int Flags) {
+  if (pdptr == nullptr || Flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  uint64_t address = 0;
+  const int result = device_pointer(session, p, &address);
+  if (result == CUDA_SUCCESS) *pdptr = address;
+  return result;
 }
 
 // --- Copies
@@ -133,13 +141,13 @@ int cuMemcpyDtoHAsync_v2(Session& session, void* dstHost, CUdeviceptr srcDevice,
 int cuMemcpyDtoD_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice,
                     size_t ByteCount, bool per_thread_default) {
   return copy_on_device(session, dstDevice, srcDevice, ByteCount,
-                        default_stream(session, per_thread_default));
+                        default_stream(session, per_thread_default), false);
 }
 
 int cuMemcpyDtoDAsync_v2(Session& session, CUdeviceptr dstDevice, CUdeviceptr srcDevice,
                          size_t ByteCount, CUstream hStream, bool per_thread_default) {
   return copy_on_device(session, dstDevice, srcDevice, ByteCount,
-                        stream_id(session, hStream, per_thread_default));
+                        stream_id(session, hStream, per_thread_default), true);
 }
 
 namespace {
@@ -161,8 +169,7 @@ bool describe(CUmemorytype type, const void* host, CUdeviceptr device, CUarray a
       break;
     case CU_MEMORYTYPE_UNIFIED: {
       side.address = device + offset;
-      const auto known = program().allocations.find(device);
-      out->device = known.has_value() && known->kind == MemoryKind::kDevice;
+      out->device = classify(device, 0) == Direction::kHostToDevice;
       break;
     }
     case CU_MEMORYTYPE_ARRAY:
@@ -248,54 +255,55 @@ int cuMemcpy3DAsync_v2(Session& session, const CUDA_MEMCPY3D* pCopy, CUstream hS
 
 namespace {
 
-// Writes the attribute in its documented type. False: not one we can answer.
-bool pointer_attribute(void* data, CUpointer_attribute attribute,
-                       const std::optional<Allocation>& known) {
-  const auto put = [data](auto value) { std::memcpy(data, &value, sizeof value); };
-  const bool device = known && known->kind == MemoryKind::kDevice;
+// Writes the attribute in its documented type. Every kind of memory has one address for all.
+int pointer_attribute(void* data, CUpointer_attribute attribute, const Allocation& known,
+                      CUdeviceptr pointer) {
+  const auto put = [data](auto value) {
+    std::memcpy(data, &value, sizeof value);
+    return int(CUDA_SUCCESS);
+  };
+  const bool managed = known.kind == MemoryKind::kManaged;
   switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
-      put(known ? known->context : uint64_t{0});
-      return true;
+      return put(known.context);
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-      put(uint32_t(!known ? 0 : device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST));
-      return true;
+      return put(uint32_t(is_pinned(known.kind) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE));
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-      put(device ? known->address : uint64_t{0});
-      return true;
+      return put(pointer);
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-      put(known && !device ? known->address : uint64_t{0});
-      return true;
+      return known.kind == MemoryKind::kDevice ? int(CUDA_ERROR_INVALID_VALUE) : put(pointer);
     case CU_POINTER_ATTRIBUTE_BUFFER_ID:
-      put(known ? known->id : uint64_t{0});
-      return true;
+      return put(known.id);
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-      put(uint32_t{0});
-      return true;
+      return put(uint32_t(managed));
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-      put(int32_t(known ? known->device : -2));
-      return true;
+      return put(int32_t(known.device));
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-      put(known ? known->address : uint64_t{0});
-      return true;
+      return put(known.address);
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-      put(known ? known->bytes : uint64_t{0});
-      return true;
+      return put(known.bytes);
     case CU_POINTER_ATTRIBUTE_MAPPED:
-      put(uint32_t(known ? 1 : 0));
-      return true;
+      return put(uint32_t{1});
     default:
-      return false;
+      return CUDA_ERROR_NOT_SUPPORTED;
   }
 }
 
-// The pointer itself, not the start of its allocation.
-void put_pointer(void* data, CUpointer_attribute attribute, const std::optional<Allocation>& known,
-                 CUdeviceptr ptr) {
-  const bool device = known && known->kind == MemoryKind::kDevice;
-  if ((attribute == CU_POINTER_ATTRIBUTE_DEVICE_POINTER && device) ||
-      (attribute == CU_POINTER_ATTRIBUTE_HOST_POINTER && known && !device)) {
-    std::memcpy(data, &ptr, sizeof ptr);
+// Memory that CUDA does not know, or that has no such attribute.
+void put_nothing(void* data, CUpointer_attribute attribute) {
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: {
+      const int32_t none = -2;
+      std::memcpy(data, &none, sizeof none);
+      return;
+    }
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+      std::memset(data, 0, sizeof(uint32_t));
+      return;
+    default:
+      std::memset(data, 0, sizeof(uint64_t));
   }
 }
 
@@ -305,9 +313,7 @@ int cuPointerGetAttribute(Session&, void* data, CUpointer_attribute attribute, C
   if (data == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const auto known = program().allocations.find(ptr);
   if (!known) return CUDA_ERROR_INVALID_VALUE;
-  if (!pointer_attribute(data, attribute, known)) return CUDA_ERROR_NOT_SUPPORTED;
-  put_pointer(data, attribute, known, ptr);
-  return CUDA_SUCCESS;
+  return pointer_attribute(data, attribute, *known, ptr);
 }
 
 int cuPointerGetAttributes(Session&, unsigned int numAttributes, CUpointer_attribute* attributes,
@@ -318,8 +324,10 @@ int cuPointerGetAttributes(Session&, unsigned int numAttributes, CUpointer_attri
   const auto known = program().allocations.find(ptr);
   for (unsigned i = 0; i < numAttributes; ++i) {
     if (data[i] == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    if (!pointer_attribute(data[i], attributes[i], known)) return CUDA_ERROR_NOT_SUPPORTED;
-    put_pointer(data[i], attributes[i], known, ptr);
+    const int result = known ? pointer_attribute(data[i], attributes[i], *known, ptr)
+                             : int(CUDA_ERROR_INVALID_VALUE);
+    if (result == CUDA_ERROR_NOT_SUPPORTED) return result;
+    if (result != CUDA_SUCCESS) put_nothing(data[i], attributes[i]);
   }
   return CUDA_SUCCESS;
 }

@@ -191,20 +191,9 @@ int cuLibraryGetGlobal(Session& session, CUdeviceptr* dptr, size_t* bytes, CUlib
   return variable(session, module_of(library), name, false, dptr, bytes);
 }
 
-int cuLibraryGetManaged(Session&, CUdeviceptr*, size_t*, CUlibrary, const char* name) {
-  log::error("managed variable {}: managed memory is not supported yet",
-             name == nullptr ? "" : name);
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-
-// The library's own handle serves as its module, as a kernel's does as its function.
-int cuLibraryGetModule(Session&, CUmodule* pMod, CUlibrary library) {
-  Module* module = module_of(library);
-  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (pMod == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (thread_state().lane.context == 0) return CUDA_ERROR_INVALID_CONTEXT;
-  *pMod = handle_from<CUmodule>(module->id());
-  return CUDA_SUCCESS;
+int cuLibraryGetManaged(Session& session, CUdeviceptr* dptr, size_t* bytes, CUlibrary library,
+                        const char* name) {
+  return variable(session, module_of(library), name, true, dptr, bytes);
 }
 
 int cuLibraryGetKernelCount(Session&, unsigned int* count, CUlibrary lib) {

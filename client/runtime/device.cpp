@@ -9,8 +9,10 @@
 #include "client/contexts.h"
 #include "client/pci_bus_id.h"
 #include "client/runtime_bodies.h"
+#include "client/runtime_structs.h"
 #include "client/stub.h"
 #include "driverabi/error_names.h"
+#include "rpc/schema/runtime_device.capnp.h"
 
 namespace farcall::client::runtime {
 namespace {
@@ -75,6 +77,23 @@ int cudaGetDeviceCount(Session& session, int* count) {
   if (count == nullptr) return cudaErrorInvalidValue;
   *count = int(session.devices().size());
   return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+
+int cudaGetDeviceProperties(Session& session, cudaDeviceProp* prop, int device) {
+  if (prop == nullptr) return cudaErrorInvalidValue;
+  CachedCall call(session, rpc::Opcode::k_cudaGetDeviceProperties);
+  call.args<rpc::schema::CudaGetDeviceProperties>().setDevice(device);
+  rpc::Reply reply = call.wait();
+  if (reply.own_result() == 0) {
+    get(reply.results<rpc::schema::CudaGetDevicePropertiesResults>().getProp(), *prop);
+    // As cudaDeviceGetAttribute says; see Session.
+    prop->concurrentManagedAccess = 0;
+    prop->pageableMemoryAccess = 0;
+    prop->pageableMemoryAccessUsesHostPageTables = 0;
+    prop->directManagedMemAccessFromHost = 0;
+    prop->hostNativeAtomicSupported = 0;
+  }
+  return reply.result();
 }
 
 int cudaGetDevice(Session&, int* device) {

@@ -58,17 +58,31 @@ int cudaLibraryGetKernel(Session& session, cudaKernel_t* pKernel, cudaLibrary_t 
   return result;
 }
 
-int cudaLibraryGetGlobal(Session& session, void** dptr, size_t* bytes, cudaLibrary_t library,
-                         const char* name) {
+namespace {
+
+int variable(Session& session, cudaLibrary_t library, const char* name, bool managed, void** dptr,
+             size_t* bytes) {
   Module* module = module_of(library);
   if (module == nullptr) return cudaErrorInvalidResourceHandle;
   if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return cudaErrorInvalidValue;
   uint64_t address = 0, size = 0;
-  const int result = module->variable(session, name, false, &address, &size);
+  const int result = module->variable(session, name, managed, &address, &size);
   if (result != cudaSuccess) return result;
   if (dptr != nullptr) *dptr = reinterpret_cast<void*>(address);
   if (bytes != nullptr) *bytes = size;
   return cudaSuccess;
+}
+
+}  // namespace
+
+int cudaLibraryGetGlobal(Session& session, void** dptr, size_t* bytes, cudaLibrary_t library,
+                         const char* name) {
+  return variable(session, library, name, false, dptr, bytes);
+}
+
+int cudaLibraryGetManaged(Session& session, void** dptr, size_t* bytes, cudaLibrary_t library,
+                          const char* name) {
+  return variable(session, library, name, true, dptr, bytes);
 }
 
 int cudaLibraryGetKernelCount(Session&, unsigned int* count, cudaLibrary_t lib) {

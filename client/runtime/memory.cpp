@@ -1,4 +1,5 @@
 // Memory and copies of the runtime API; see client/linear_memory.h, host_memory.h and copy.h.
+#include <cuda.h>
 #include <driver_types.h>
 
 #include <cstring>
@@ -100,10 +101,17 @@ int cudaHostUnregister(Session& session, void* ptr) { return unregister_host(ses
 
 int cudaHostGetFlags(Session&, unsigned int* pFlags, void* pHost) {
   const auto known = program().allocations.find(address_of(pHost));
-  if (pFlags == nullptr || !known || known->kind == MemoryKind::kDevice)
-    return cudaErrorInvalidValue;
-  *pFlags = known->flags;
+  if (pFlags == nullptr || !known || !is_pinned(known->kind)) return cudaErrorInvalidValue;
+  *pFlags = known->flags | CU_MEMHOSTALLOC_DEVICEMAP;  // kernels see all of it
   return cudaSuccess;
+}
+
+int cudaHostGetDevicePointer(Session& session, void** pDevice, void* pHost, unsigned int flags) {
+  if (pDevice == nullptr || flags != 0) return cudaErrorInvalidValue;
+  uint64_t address = 0;
+  const int result = device_pointer(session, pHost, &address);
+  if (result == cudaSuccess) *pDevice = reinterpret_cast<void*>(address);
+  return result;
 }
 
 int cudaPointerGetAttributes(Session&, cudaPointerAttributes* attributes, const void* ptr) {
@@ -119,13 +127,11 @@ int cudaPointerGetAttributes(Session&, cudaPointerAttributes* attributes, const 
     return cudaSuccess;
   }
   attributes->device = known->device;
-  if (known->kind == MemoryKind::kDevice) {
-    attributes->type = cudaMemoryTypeDevice;
-    attributes->devicePointer = const_cast<void*>(ptr);
-  } else {
-    attributes->type = cudaMemoryTypeHost;  // devicePointer stays null: kernels can't see it
-    attributes->hostPointer = const_cast<void*>(ptr);
-  }
+  attributes->type = known->kind == MemoryKind::kDevice    ? cudaMemoryTypeDevice
+                     : known->kind == MemoryKind::kManaged ? cudaMemoryTypeManaged
+                                                           : cudaMemoryTypeHost;
+  attributes->devicePointer = const_cast<void*>(ptr);
+  if (known->kind != MemoryKind::kDevice) attributes->hostPointer = const_cast<void*>(ptr);
   return cudaSuccess;
 }
 

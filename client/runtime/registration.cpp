@@ -132,13 +132,9 @@ int variable_of(Session& session, const void* symbol, uint64_t* address, uint64_
     if (found == registry().variables.end()) return cudaErrorInvalidSymbol;
     variable = found->second;
   }
-  if (variable.managed) {
-    log::error("managed variable {}: managed memory is not supported yet", variable.name);
-    return cudaErrorNotSupported;
-  }
   if (const int failed = load(session, *variable.fat_binary)) return failed;
-  const int result =
-      variable.fat_binary->module->variable(session, variable.name, false, address, bytes);
+  const int result = variable.fat_binary->module->variable(session, variable.name, variable.managed,
+                                                           address, bytes);
   return result == CUDA_ERROR_NOT_FOUND ? int(cudaErrorInvalidSymbol) : result;
 }
 
@@ -159,6 +155,32 @@ void register_variable(FatBinary* fat_binary, const void* symbol, const char* na
   const std::unique_lock lock(registry().mutex);
   registry().variables[symbol] = VariableSymbol{fat_binary, name, managed};
   fat_binary->symbols.push_back(symbol);
+}
+
+// Tells the program's code where its managed variables are. From then on they are known by that
+// address, too, because that is what `&variable` gives.
+int place_managed_variables(Session& session, FatBinary* fat_binary) {
+  std::vector<std::pair<const void*, VariableSymbol>> variables;
+  {
+    const std::shared_lock lock(registry().mutex);
+    for (const void* symbol : fat_binary->symbols) {
+      const auto found = registry().variables.find(symbol);
+      if (found != registry().variables.end() && found->second.managed) variables.push_back(*found);
+    }
+  }
+  if (variables.empty()) return cudaSuccess;
+  if (const int failed = load(session, *fat_binary)) return failed;
+  for (const auto& [symbol, variable] : variables) {
+    uint64_t address = 0, bytes = 0;
+    const int failed = fat_binary->module->variable(session, variable.name, true, &address, &bytes);
+    if (failed != CUDA_SUCCESS) return failed;
+    *static_cast<void**>(const_cast<void*>(symbol)) = reinterpret_cast<void*>(address);
+    const std::unique_lock lock(registry().mutex);
+    if (registry().variables.try_emplace(reinterpret_cast<const void*>(address), variable).second) {
+      fat_binary->symbols.push_back(reinterpret_cast<const void*>(address));
+    }
+  }
+  return cudaSuccess;
 }
 
 void unregister(FatBinary* fat_binary) {
@@ -221,7 +243,14 @@ FARCALL_API void __cudaRegisterManagedVar(void** fatCubinHandle, void** hostVarP
   register_variable(fat_binary_of(fatCubinHandle), hostVarPtrAddress, deviceName, true);
 }
 
-// Asked for __managed__ variables; they are refused when used.
-FARCALL_API char __cudaInitModule(void**) { return 0; }
+// Before the program's code touches its __managed__ variables; asked again until it says 1.
+FARCALL_API char __cudaInitModule(void** fatCubinHandle) {
+  if (fatCubinHandle == nullptr) return 0;
+  const cudaError_t result = farcall::client::enter<cudaError_t>(
+      farcall::rpc::Opcode::k___cudaInitModule, [&](farcall::client::Session& session) -> int {
+        return place_managed_variables(session, fat_binary_of(fatCubinHandle));
+      });
+  return result == cudaSuccess ? 1 : 0;
+}
 
 }  // extern "C"

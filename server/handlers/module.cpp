@@ -264,6 +264,9 @@ void farcallGlobalGet(CallContext& call) {
       result = driver.cuModuleGetGlobal_v2(&address, &bytes, module, name.c_str());
     }
   }
+  if (result == CUDA_SUCCESS && args.getManaged()) {
+    result = call.worker().visible_memory().adopt(address, bytes);
+  }
   if (result == CUDA_SUCCESS) {
     auto results = call.results<schema::FarcallGlobalGetResults>();
     results.setAddress(address);

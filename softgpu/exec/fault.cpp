@@ -32,24 +32,31 @@ namespace {
 constexpr int kSignals[] = {SIGSEGV, SIGBUS};
 struct sigaction previous_actions[2];  // when ours was last installed
 struct sigaction original_actions[2];  // when it was first
-[[gnu::tls_model("initial-exec")]] thread_local bool passing_on = false;
+// The signal that this thread passes on, and where; a handler may leave by a jump.
+struct Passing {
+  const siginfo_t* info = nullptr;
+  uintptr_t frame = 0;
+};
+[[gnu::tls_model("initial-exec")]] thread_local Passing passing;
 std::mutex installation_mutex;
 int installation_count = 0;
 
 // To whoever had the signal before us.
 void pass_on(int signal, siginfo_t* info, void* context) {
   // A handler that came between may pass on to ours again: then to the one before both.
-  const bool again = passing_on;
+  const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const Passing outer = passing;
+  const bool again = outer.info == info && frame < outer.frame;
   const struct sigaction& previous =
       (again ? original_actions : previous_actions)[signal == SIGSEGV ? 0 : 1];
   const bool with_info = (previous.sa_flags & SA_SIGINFO) != 0;
   if (with_info || (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)) {
-    passing_on = true;
+    passing = {info, frame};
     if (with_info)
       previous.sa_sigaction(signal, info, context);
     else
       previous.sa_handler(signal);
-    passing_on = again;
+    passing = outer;
     return;
   }
   // The default action, at the same instruction: the core dump shows the real place.
