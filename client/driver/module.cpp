@@ -196,6 +196,16 @@ int cuLibraryGetManaged(Session& session, CUdeviceptr* dptr, size_t* bytes, CUli
   return variable(session, module_of(library), name, true, dptr, bytes);
 }
 
+// The library's own handle serves as its module, as a kernel's does as its function.
+int cuLibraryGetModule(Session&, CUmodule* pMod, CUlibrary library) {
+  Module* module = module_of(library);
+  if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (pMod == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (thread_state().lane.context == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  *pMod = handle_from<CUmodule>(module->id());
+  return CUDA_SUCCESS;
+}
+
 int cuLibraryGetKernelCount(Session&, unsigned int* count, CUlibrary lib) {
   Module* module = module_of(lib);
   if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;

@@ -148,6 +148,7 @@ void graph() {
   cudaGraphExec_t exec;
   REQUIRE(cudaGraphInstantiate(&exec, captured, 0));
   REQUIRE(cudaMemset(buffer.device, 0, sizeof(unsigned)));
+  REQUIRE(cudaDeviceSynchronize());  // the stream does not wait for the legacy one
   for (int i = 0; i < 5; ++i) {
     REQUIRE(cudaGraphLaunch(exec, stream));
     REQUIRE(cudaStreamSynchronize(stream));
