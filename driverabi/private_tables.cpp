@@ -116,8 +116,8 @@ CUresult cudart_load_container(const void* container, CUmodule* out, void*, void
   return cudart_load(out, container);
 }
 
-// Asked by runtimes since 13.1 before they start: that the driver's compilers be there. Ours need no
-// loading.
+// Asked by runtimes since 13.1 before they start: that the driver's compilers be there. Ours need
+// no loading.
 CUresult cudart_load_compilers() {
   return deinitialised() ? CUDA_ERROR_DEINITIALIZED : CUDA_SUCCESS;
 }

@@ -63,7 +63,7 @@ class Worker {
     const RuntimeTable& runtime;
     std::string runtime_problem;  // empty: there is a runtime
     Nvml::Setup nvml;
-    std::string image_store;      // folder; empty: images stay in memory
+    std::string image_store;  // folder; empty: images stay in memory
     uint64_t image_store_bytes_max = 0;
     UniqueFd output;                         // of OutputCapture::redirect
     int terminate_fd = -1;                   // a signalfd: readable means that the daemon ends us
