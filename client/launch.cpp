@@ -171,13 +171,7 @@ int launch(Session& session, const Kernel& kernel, const LaunchConfig& config, v
   auto args = call.args<schema::FarcallLaunchKernel>();
   args.setFunction(kernel.id);
   args.setStream(config.stream);
-  args.setGridX(config.grid[0]);
-  args.setGridY(config.grid[1]);
-  args.setGridZ(config.grid[2]);
-  args.setBlockX(config.block[0]);
-  args.setBlockY(config.block[1]);
-  args.setBlockZ(config.block[2]);
-  args.setSharedBytes(config.shared_bytes);
+  write_shape(config, args);
   args.setCooperative(config.cooperative);
   if (taken.bytes() > 0) {
     auto* const params = args.initParams(unsigned(taken.bytes())).begin();

@@ -23,6 +23,17 @@ struct LaunchConfig {
   unsigned attribute_count = 0;
 };
 
+template <class Args>
+void write_shape(const LaunchConfig& config, Args& args) {
+  args.setGridX(config.grid[0]);
+  args.setGridY(config.grid[1]);
+  args.setGridZ(config.grid[2]);
+  args.setBlockX(config.block[0]);
+  args.setBlockY(config.block[1]);
+  args.setBlockZ(config.block[2]);
+  args.setSharedBytes(config.shared_bytes);
+}
+
 // A kernel's parameters as one block, at its own offsets.
 class KernelParams {
  public:

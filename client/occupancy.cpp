@@ -78,13 +78,7 @@ int ask_clusters(Session& session, const Kernel& kernel, const LaunchConfig& con
   CachedCall call(session, Opcode::k_farcallOccupancyClusters);
   auto args = call.args<schema::FarcallOccupancyClusters>();
   args.setFunction(kernel.id);
-  args.setGridX(config.grid[0]);
-  args.setGridY(config.grid[1]);
-  args.setGridZ(config.grid[2]);
-  args.setBlockX(config.block[0]);
-  args.setBlockY(config.block[1]);
-  args.setBlockZ(config.block[2]);
-  args.setSharedBytes(config.shared_bytes);
+  write_shape(config, args);
   write_attributes(config, args.initAttributes(config.attribute_count));
   args.setLargest(question == ClusterQuestion::kHowLarge);
   rpc::Reply reply = call.wait();

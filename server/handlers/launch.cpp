@@ -35,6 +35,22 @@ bool read_attributes(Attributes from, std::vector<CUlaunchAttribute>& to) {
   return true;
 }
 
+// `attributes` must outlive it.
+template <class Args>
+CUlaunchConfig launch_config(const Args& args, std::vector<CUlaunchAttribute>& attributes) {
+  CUlaunchConfig config = {};
+  config.gridDimX = args.getGridX();
+  config.gridDimY = args.getGridY();
+  config.gridDimZ = args.getGridZ();
+  config.blockDimX = args.getBlockX();
+  config.blockDimY = args.getBlockY();
+  config.blockDimZ = args.getBlockZ();
+  config.sharedMemBytes = args.getSharedBytes();
+  config.attrs = attributes.data();
+  config.numAttrs = unsigned(attributes.size());
+  return config;
+}
+
 }  // namespace
 
 void farcallLaunchKernel(CallContext& call) {
@@ -68,17 +84,8 @@ void farcallLaunchKernel(CallContext& call) {
     cooperative.value.cooperative = 1;
   }
   if (driver.cuLaunchKernelEx == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
-  CUlaunchConfig config = {};
-  config.gridDimX = args.getGridX();
-  config.gridDimY = args.getGridY();
-  config.gridDimZ = args.getGridZ();
-  config.blockDimX = args.getBlockX();
-  config.blockDimY = args.getBlockY();
-  config.blockDimZ = args.getBlockZ();
-  config.sharedMemBytes = args.getSharedBytes();
+  CUlaunchConfig config = launch_config(args, attributes);
   config.hStream = stream;
-  config.attrs = attributes.data();
-  config.numAttrs = unsigned(attributes.size());
   call.finish(driver.cuLaunchKernelEx(&config, function, nullptr, parameters));
 }
 
@@ -91,16 +98,7 @@ void farcallOccupancyClusters(CallContext& call) {
     call.invalidate("malformed launch attributes");
   }
   if (!call.valid()) return call.refuse();
-  CUlaunchConfig config = {};
-  config.gridDimX = args.getGridX();
-  config.gridDimY = args.getGridY();
-  config.gridDimZ = args.getGridZ();
-  config.blockDimX = args.getBlockX();
-  config.blockDimY = args.getBlockY();
-  config.blockDimZ = args.getBlockZ();
-  config.sharedMemBytes = args.getSharedBytes();
-  config.attrs = attributes.data();
-  config.numAttrs = unsigned(attributes.size());
+  const CUlaunchConfig config = launch_config(args, attributes);
   const DriverTable& driver = call.driver();
   const auto ask = args.getLargest() ? driver.cuOccupancyMaxPotentialClusterSize
                                      : driver.cuOccupancyMaxActiveClusters;
