@@ -142,7 +142,6 @@ void VisibleMemory::before_work(Session& session) {
   ++work_begun_;
   registered_memory().before_work(session);
   const std::lock_guard lock(mutex_);
-  if (!ranges_.empty()) handle_faults(answer);
   // A thread without a context only says that a host function has returned.
   if (const uint64_t context = thread_state().lane.context; context != 0) {
     if (!busy()) {
@@ -154,6 +153,7 @@ void VisibleMemory::before_work(Session& session) {
   }
   for (const auto& [address, range] : ranges_) {
     if (range->pages.has_fresh() || range->pages.has_changed()) {
+      handle_faults(answer);  // what is sent is closed to writes
       send_changes(session, *range, /*fresh_ones=*/true);
     }
   }
