@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nvml/functions.h"
 #include "nvml/nvml.h"
 
 namespace farcall::cli {
@@ -22,40 +23,19 @@ namespace {
 constexpr double kMiB = 1 << 20;
 constexpr const char* kNotAvailable = "[N/A]";
 
-// NVML's functions by dlsym: this program is linked to none of the libraries that it asks.
-class Nvml {
- public:
-  // False: it is not there, which is printed.
-  bool load(const std::filesystem::path& path) {
-    library_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);  // never closed, as in devices.cpp
-    if (library_ == nullptr) fmt::print(stderr, "farcall: {}\n", ::dlerror());
-    return library_ != nullptr;
+// Success or not; a failure is printed.
+template <class... Arguments>
+bool check(const nvml::Functions& nvml, const char* name, Arguments... arguments) {
+  const nvmlReturn_t result = nvml.call(name, arguments...);
+  if (result != NVML_SUCCESS) {
+    fmt::print(stderr, "farcall: {}: {}\n", name, nvml.error_string(result));
   }
-
-  template <class... Arguments>
-  nvmlReturn_t call(const char* name, Arguments... arguments) const {
-    const auto function = reinterpret_cast<nvmlReturn_t (*)(Arguments...)>(::dlsym(library_, name));
-    return function != nullptr ? function(arguments...) : NVML_ERROR_FUNCTION_NOT_FOUND;
-  }
-  // Success or not; a failure is printed.
-  template <class... Arguments>
-  bool check(const char* name, Arguments... arguments) const {
-    const nvmlReturn_t result = call(name, arguments...);
-    if (result == NVML_SUCCESS) return true;
-    const auto text =
-        reinterpret_cast<const char* (*)(nvmlReturn_t)>(::dlsym(library_, "nvmlErrorString"));
-    fmt::print(stderr, "farcall: {}: {}\n", name,
-               text != nullptr ? text(result) : "no NVML function of this name");
-    return false;
-  }
-
- private:
-  void* library_ = nullptr;
-};
+  return result == NVML_SUCCESS;
+}
 
 class Device {
  public:
-  Device(const Nvml& nvml, nvmlDevice_t handle) : nvml_(nvml), handle_(handle) {}
+  Device(const nvml::Functions& nvml, nvmlDevice_t handle) : nvml_(nvml), handle_(handle) {}
 
   template <class Number = unsigned, class... Arguments>
   std::optional<Number> number(const char* name, Arguments... arguments) const {
@@ -92,7 +72,7 @@ class Device {
   }
 
  private:
-  const Nvml& nvml_;
+  const nvml::Functions& nvml_;
   const nvmlDevice_t handle_;
 };
 
@@ -337,10 +317,15 @@ void print_table(const std::vector<Device>& devices, const System& system) {
 }  // namespace
 
 int smi(const std::filesystem::path& folder, const SmiOptions& options) {
-  Nvml nvml;
+  // Never closed, as in devices.cpp.
+  void* const library = ::dlopen((folder / "libnvidia-ml.so.1").c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    fmt::print(stderr, "farcall: {}\n", ::dlerror());
+    return EXIT_FAILURE;
+  }
+  const nvml::Functions nvml(library);
   System system;
-  if (!nvml.load(folder / "libnvidia-ml.so.1") || !nvml.check("nvmlInit_v2") ||
-      !nvml.check("nvmlDeviceGetCount_v2", &system.devices)) {
+  if (!check(nvml, "nvmlInit_v2") || !check(nvml, "nvmlDeviceGetCount_v2", &system.devices)) {
     return EXIT_FAILURE;
   }
   char version[NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE] = "";
@@ -352,7 +337,7 @@ int smi(const std::filesystem::path& folder, const SmiOptions& options) {
   std::vector<Device> devices;
   for (unsigned index = 0; index < system.devices; ++index) {
     nvmlDevice_t handle = nullptr;
-    if (!nvml.check("nvmlDeviceGetHandleByIndex_v2", index, &handle)) return EXIT_FAILURE;
+    if (!check(nvml, "nvmlDeviceGetHandleByIndex_v2", index, &handle)) return EXIT_FAILURE;
     devices.emplace_back(nvml, handle);
   }
   if (!options.query.empty()) return print_query(devices, system, options);

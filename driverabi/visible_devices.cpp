@@ -17,17 +17,6 @@ bool starts_with_no_case(std::string_view text, std::string_view start) {
                     [](char a, char b) { return lower(a) == lower(b); });
 }
 
-std::string uuid_text(const DeviceUuid& uuid) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text(kUuidPrefix);
-  for (size_t i = 0; i < uuid.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += kDigits[uuid[i] >> 4];
-    text += kDigits[uuid[i] & 15];
-  }
-  return text;
-}
-
 std::string_view trim(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
@@ -67,6 +56,17 @@ std::optional<size_t> find_uuid(std::string_view entry, std::span<const DeviceUu
 }
 
 }  // namespace
+
+std::string uuid_text(const DeviceUuid& uuid) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text(kUuidPrefix);
+  for (size_t i = 0; i < uuid.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += kDigits[uuid[i] >> 4];
+    text += kDigits[uuid[i] & 15];
+  }
+  return text;
+}
 
 std::vector<int> visible_devices(const char* text, std::span<const DeviceUuid> uuids) {
   std::vector<int> visible;

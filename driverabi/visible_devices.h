@@ -12,6 +12,9 @@ namespace farcall::driverabi {
 
 using DeviceUuid = std::array<unsigned char, 16>;
 
+// "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+std::string uuid_text(const DeviceUuid& uuid);
+
 // Positions in `uuids`, in the program's order. `text`: indices ("2,0") or UUIDs ("GPU-8932f937",
 // so much of it as tells it from others), separated by commas; nullptr: the variable is not set,
 // all devices. The first entry that names no device ends the list; a device named twice leaves

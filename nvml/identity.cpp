@@ -185,10 +185,7 @@ FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetPciInfo_v2(nvmlDevice_t device,
 }
 
 FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceGetBusType(nvmlDevice_t device, unsigned* type) {
-  if (const nvmlReturn_t result = check(device)) return result;
-  if (type == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
-  *type = NVML_BUS_TYPE_PCIE;
-  return NVML_SUCCESS;
+  return read(device, Reading::kBusType, type);
 }
 
 FARCALL_NVML_EXPORT nvmlReturn_t nvmlDeviceOnSameBoard(nvmlDevice_t first, nvmlDevice_t second,

@@ -84,6 +84,7 @@ enum class Reading : uint16_t {
   kMultiGpuBoard = 106,
   kPciDeviceId = 107,
   kPciSubSystemId = 108,
+  kBusType = 109,
 
   // + nvmlMemoryErrorType_t + 2 * nvmlEccCounterType_t
   kEccErrors = 110,

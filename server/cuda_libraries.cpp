@@ -19,14 +19,6 @@ constexpr const char* kDriverName = "libcuda.so.1";
 // What softgpu's driver exports besides CUDA's own names.
 constexpr const char* kSoftgpuMark = "farcallSoftgpuVersion";
 
-// Our client's stubs carry the same names as NVIDIA's libraries and may lie in LD_LIBRARY_PATH. A
-// worker that loaded them would call itself; they all need libfarcall.so, which nothing else does.
-bool loaded_our_stubs() {
-  void* handle = ::dlopen("libfarcall.so", RTLD_LAZY | RTLD_NOLOAD);
-  if (handle != nullptr) ::dlclose(handle);
-  return handle != nullptr;
-}
-
 std::string runtime_name(int major) {
   // Until CUDA 11 the name had the minor version in it.
   return major == 11 ? "libcudart.so.11.0" : "libcudart.so." + std::to_string(major);
@@ -49,6 +41,12 @@ std::vector<std::string> runtime_candidates(int major, const std::string& cudart
 }
 
 }  // namespace
+
+bool loaded_our_stubs() {
+  void* handle = ::dlopen("libfarcall.so", RTLD_LAZY | RTLD_NOLOAD);
+  if (handle != nullptr) ::dlclose(handle);
+  return handle != nullptr;
+}
 
 std::string find_softgpu() {
   std::error_code error;

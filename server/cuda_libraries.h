@@ -46,6 +46,10 @@ class CudaLibraries {
   bool softgpu_ = false;
 };
 
+// Our client's stubs carry the same names as NVIDIA's libraries and may lie in LD_LIBRARY_PATH. A
+// worker that loaded them would call itself; they all need libfarcall.so, which nothing else does.
+bool loaded_our_stubs();
+
 // Where softgpu's libcuda.so.1 lies, seen from the running program; empty: nowhere.
 std::string find_softgpu();
 

@@ -5,38 +5,17 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "nvml/functions.h"
+#include "server/cuda_libraries.h"
 
 namespace farcall::server {
 namespace {
 
+using nvml::Functions;
 using nvml::Reading;
 using nvml::Readings;
 
 constexpr int kBusIdBytes = 32;
-
-// NVML's functions, looked up by name: older libraries lack newer ones.
-class Functions {
- public:
-  explicit Functions(void* library) : library_(library) {}
-
-  template <class... Arguments>
-  nvmlReturn_t call(const char* name, Arguments... arguments) const {
-    const auto function = find<nvmlReturn_t (*)(Arguments...)>(name);
-    return function != nullptr ? function(arguments...) : NVML_ERROR_NOT_SUPPORTED;
-  }
-  const char* error_string(nvmlReturn_t result) const {
-    const auto function = find<const char* (*)(nvmlReturn_t)>("nvmlErrorString");
-    return function != nullptr ? function(result) : "no description";
-  }
-
- private:
-  template <class Function>
-  Function find(const char* name) const {
-    return reinterpret_cast<Function>(::dlsym(library_, name));
-  }
-
-  void* const library_;
-};
 
 // Takes one device's readings.
 class Taker {
@@ -77,7 +56,9 @@ class Taker {
   static constexpr unsigned kTextBytes = 96;
 
   void note(Reading reading, nvmlReturn_t result, uint64_t value) {
-    out_.values[uint16_t(reading)] = {result, value};
+    // A function that this library lacks tells of something that can't be had here.
+    const bool lacks = result == NVML_ERROR_FUNCTION_NOT_FOUND;
+    out_.values[uint16_t(reading)] = {lacks ? NVML_ERROR_NOT_SUPPORTED : result, value};
   }
 
   const Functions& functions_;
@@ -113,6 +94,7 @@ void Taker::board() {
   const nvmlReturn_t result = functions_.call("nvmlDeviceGetPciInfo_v3", device_, &pci);
   note(Reading::kPciDeviceId, result, pci.pciDeviceId);
   note(Reading::kPciSubSystemId, result, pci.pciSubSystemId);
+  one(Reading::kBusType, "nvmlDeviceGetBusType");
   one(Reading::kBrand, "nvmlDeviceGetBrand");
   one(Reading::kArchitecture, "nvmlDeviceGetArchitecture");
   one(Reading::kMinorNumber, "nvmlDeviceGetMinorNumber");
@@ -198,9 +180,7 @@ nvmlReturn_t Nvml::load() {
     log::warning("no NVML, clients are told so: {}", ::dlerror());
     return problem_ = NVML_ERROR_LIBRARY_NOT_FOUND;
   }
-  // Our client's stub carries the same name and would ask this very server; it needs libfarcall.so,
-  // which nothing else here does.
-  if (void* stub = ::dlopen("libfarcall.so", RTLD_LAZY | RTLD_NOLOAD); stub != nullptr) {
+  if (loaded_our_stubs()) {
     log::warning("no NVML, clients are told so: {} is Farcall's own client library",
                  setup_.library);
     return problem_ = NVML_ERROR_LIBRARY_NOT_FOUND;

@@ -116,9 +116,11 @@ extern "C" __attribute__((visibility("default"))) unsigned farcallSoftgpuDevices
   const Driver* const driver = Driver::get();
   if (driver == nullptr) return 0;
   const auto count = static_cast<unsigned>(driver->config.devices);
+  const std::vector<driverabi::DeviceUuid> uuids = Device::all_uuids(driver->config);
   for (unsigned number = 0; number < std::min(room, count); ++number) {
     FarcallSoftgpuDevice& device = out[number];
-    device.uuid = uuid_of(static_cast<int>(number));
+    std::snprintf(device.uuid, sizeof device.uuid, "%s",
+                  driverabi::uuid_text(uuids[number]).c_str());
     std::snprintf(device.pci_bus_id, sizeof device.pci_bus_id, "%04X:%02X:%02X.0",
                   Device::kPciDomain, Device::kPciBusFirst + number, Device::kPciDevice);
     device.memory_bytes = driver->config.memory_bytes;

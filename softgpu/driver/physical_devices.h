@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 struct FarcallSoftgpuDevice {
-  CUuuid uuid;
+  char uuid[41];        // "GPU-66617263-..."
   char pci_bus_id[32];  // "0000:01:00.0"
   size_t memory_bytes;  // in all
   int sm;               // compute capability: 121 is 12.1

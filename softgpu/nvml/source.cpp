@@ -3,7 +3,6 @@
 #include "nvml/source.h"
 
 #include <cuda.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,15 +13,6 @@
 
 namespace farcall::nvml {
 namespace {
-
-std::string uuid_text(const CUuuid& uuid) {
-  std::string text = "GPU-";
-  for (int i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += fmt::format("{:02x}", static_cast<unsigned char>(uuid.bytes[i]));
-  }
-  return text;
-}
 
 int architecture(int major, int minor) {
   switch (major) {
@@ -78,7 +68,7 @@ class SoftgpuSource : public Source {
     for (const FarcallSoftgpuDevice& from : physical_) {
       devices->push_back({.ordinal = from.ordinal,
                           .name = from.name,
-                          .uuid = uuid_text(from.uuid),
+                          .uuid = from.uuid,
                           .pci_bus_id = from.pci_bus_id,
                           .compute_capability_major = from.sm / 10,
                           .compute_capability_minor = from.sm % 10});
