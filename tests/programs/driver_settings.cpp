@@ -118,6 +118,7 @@ void memsets() {
   CUstream stream = nullptr;
   NEED(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
   SHOW(cuMemsetD32(values.at(), 0, 16));
+  NEED(cuCtxSynchronize());  // the stream does not wait for the legacy one
   SHOW(cuMemsetD8Async(values.at(), 1, 4, stream));
   SHOW(cuMemsetD16Async(values.at(1), 2, 2, stream));
   SHOW(cuMemsetD2D8Async(values.at(2), 16, 3, 4, 2, stream));

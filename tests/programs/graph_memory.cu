@@ -202,6 +202,7 @@ void boxes() {
 void symbols() {
   Device values(8);
   REQUIRE(cudaMemset(values.at, 0, 32));
+  REQUIRE(cudaDeviceSynchronize());  // the graph's stream does not wait for the legacy one
   int in[8] = {1, 2, 3, 4, 5, 6, 7, 8}, part[2] = {50, 60}, out[8] = {}, tail[2] = {};
   cudaGraph_t graph = nullptr;
   REQUIRE(cudaGraphCreate(&graph, 0));
@@ -382,6 +383,7 @@ void any_node() {
 void conditionals() {
   Device values(8), counter(1);
   REQUIRE(cudaMemset(values.at, 0, 32));
+  REQUIRE(cudaDeviceSynchronize());  // the graph's stream does not wait for the legacy one
   const int three = 3;
   cudaGraph_t graph = nullptr;
   REQUIRE(cudaGraphCreate(&graph, 0));

@@ -115,6 +115,7 @@ void holds() {
   unsigned* value;
   REQUIRE(cudaMalloc(&value, sizeof *value));
   REQUIRE(cudaMemset(value, 0, sizeof *value));
+  REQUIRE(cudaDeviceSynchronize());  // the streams do not wait for the legacy one
   const cudaStream_t held = make_stream(), other = make_stream();
   REQUIRE(cudaLaunchHostFunc(
       held,

@@ -457,6 +457,7 @@ void many() {
   int* block = nullptr;
   REQUIRE(cudaMalloc(&block, kStreams * 16));
   REQUIRE(cudaMemset(block, 0, kStreams * 16));
+  REQUIRE(cudaDeviceSynchronize());  // the streams do not wait for the legacy one
   for (size_t i = 0; i < streams.size(); ++i) {
     add<<<1, 4, 0, streams[i]>>>(block + 4 * i, 1);
     add<<<1, 4, 0, streams[i]>>>(block + 4 * i, int(i));
