@@ -20,12 +20,42 @@ std::optional<int> Contexts::device(Session& session, HandleId context) const {
   const std::lock_guard lock(mutex_);
   const auto found = created_.find(context);
   if (found == created_.end()) return std::nullopt;
-  return found->second;
+  return found->second.device;
 }
 
-void Contexts::add(HandleId context, int device) {
+void Contexts::add(HandleId context, int device, unsigned flags) {
   const std::lock_guard lock(mutex_);
-  created_[context] = device;
+  created_[context] = {device, flags};
+}
+
+unsigned Contexts::flags(Session& session, HandleId context) const {
+  for (size_t i = 0; i < session.devices().size(); ++i) {
+    if (context == rpc::primary_context_id(int(i))) return primary(int(i)).flags;
+  }
+  const std::lock_guard lock(mutex_);
+  const auto found = created_.find(context);
+  return found == created_.end() ? 0 : found->second.flags;
+}
+
+void Contexts::set_flags(Session& session, HandleId context, unsigned flags) {
+  for (size_t i = 0; i < session.devices().size(); ++i) {
+    if (context == rpc::primary_context_id(int(i))) return set_primary_flags(int(i), flags);
+  }
+  const std::lock_guard lock(mutex_);
+  const auto found = created_.find(context);
+  if (found != created_.end()) found->second.flags = flags;
+}
+
+void Contexts::attach(HandleId context) {
+  const std::lock_guard lock(mutex_);
+  const auto found = created_.find(context);
+  if (found != created_.end()) ++found->second.attached;
+}
+
+bool Contexts::detach(HandleId context) {
+  const std::lock_guard lock(mutex_);
+  const auto found = created_.find(context);
+  return found == created_.end() || --found->second.attached == 0;
 }
 
 bool Contexts::remove(HandleId context) {

@@ -22,8 +22,14 @@ class FARCALL_API Contexts {
  public:
   // The device of a live context, primary or created; nullopt: no such context.
   std::optional<int> device(Session& session, rpc::HandleId context) const;
-  void add(rpc::HandleId context, int device);
+  void add(rpc::HandleId context, int device, unsigned flags);
   bool remove(rpc::HandleId context);
+  // How the program wants to wait in it; the server need not know.
+  unsigned flags(Session& session, rpc::HandleId context) const;
+  void set_flags(Session& session, rpc::HandleId context, unsigned flags);
+  // cuCtxAttach of a created context, and cuCtxDetach; true: nobody is attached any more.
+  void attach(rpc::HandleId context);
+  bool detach(rpc::HandleId context);
 
   struct Primary {
     unsigned references = 0;
@@ -39,7 +45,12 @@ class FARCALL_API Contexts {
 
  private:
   mutable std::mutex mutex_;
-  std::unordered_map<rpc::HandleId, int> created_;
+  struct Created {
+    int device;
+    unsigned flags;
+    unsigned attached = 1;
+  };
+  std::unordered_map<rpc::HandleId, Created> created_;
   std::array<Primary, kDevicesMax> primaries_;
 };
 

@@ -26,6 +26,12 @@ void make_current(Session& session, HandleId context) {
   if (const auto device = contexts().device(session, context)) thread.device = *device;
 }
 
+// One way to wait at most.
+bool are_context_flags(unsigned flags) {
+  const unsigned wait = flags & CU_CTX_SCHED_MASK;
+  return (flags & ~unsigned(CU_CTX_FLAGS_MASK)) == 0 && (wait & (wait - 1)) == 0;
+}
+
 }  // namespace
 
 // --- Primary contexts
@@ -54,7 +60,7 @@ int cuDevicePrimaryCtxReset_v2(Session& session, CUdevice dev) {
 
 int cuDevicePrimaryCtxSetFlags_v2(Session& session, CUdevice dev, unsigned int flags) {
   if (!known_device(session, dev)) return CUDA_ERROR_INVALID_DEVICE;
-  if ((flags & ~unsigned(CU_CTX_FLAGS_MASK)) != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (!are_context_flags(flags)) return CUDA_ERROR_INVALID_VALUE;
   contexts().set_primary_flags(dev, flags);  // how the program waits is the client's affair
   return CUDA_SUCCESS;
 }
@@ -127,7 +133,15 @@ int cuCtxGetFlags(Session& session, unsigned int* flags) {
   const auto device = contexts().device(session, thread_state().lane.context);
   if (!device) return CUDA_ERROR_INVALID_CONTEXT;
   if (flags == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *flags = contexts().primary(*device).flags;
+  *flags = contexts().flags(session, thread_state().lane.context);
+  return CUDA_SUCCESS;
+}
+
+int cuCtxSetFlags(Session& session, unsigned int flags) {
+  const HandleId current = thread_state().lane.context;
+  if (!contexts().device(session, current)) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!are_context_flags(flags)) return CUDA_ERROR_INVALID_VALUE;
+  contexts().set_flags(session, current, flags);
   return CUDA_SUCCESS;
 }
 
@@ -167,7 +181,7 @@ int cuCtxCreate_v2(Session& session, CUcontext* pctx, unsigned int flags, CUdevi
     session.release(id);
     return result;
   }
-  contexts().add(id, dev);
+  contexts().add(id, dev, flags);
   ThreadState& thread = thread_state();
   thread.contexts.push_back(thread.lane.context);
   make_current(session, id);
@@ -217,6 +231,25 @@ int cuCtxDestroy_v2(Session& session, CUcontext ctx) {
     make_current(session, below);
   }
   return result;
+}
+
+// Contexts were counted before CUDA 4; the last one who detaches destroys it.
+int cuCtxAttach(Session& session, CUcontext* pctx, unsigned int flags) {
+  const HandleId current = thread_state().lane.context;
+  if (!contexts().device(session, current)) return CUDA_ERROR_INVALID_CONTEXT;
+  if (pctx == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  contexts().attach(current);
+  *pctx = handle_from<CUcontext>(current);
+  return CUDA_SUCCESS;
+}
+
+int cuCtxDetach(Session& session, CUcontext ctx) {
+  const HandleId id = id_of(ctx);
+  const auto device = contexts().device(session, id);
+  if (!device || id != thread_state().lane.context || id == rpc::primary_context_id(*device)) {
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
+  return contexts().detach(id) ? cuCtxDestroy_v2(session, ctx) : CUDA_SUCCESS;
 }
 
 }  // namespace farcall::client::driver

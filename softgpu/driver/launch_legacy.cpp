@@ -101,6 +101,15 @@ CUresult api::cuParamSetv(CUfunction function, int offset, void* value, unsigned
   return set_param(function, offset, value, bytes);
 }
 
+// A kernel sees the texture references of its module without being told of them.
+CUresult api::cuParamSetTexRef(CUfunction handle, int unit, CUtexref reference) {
+  FunctionRef function;
+  if (CUresult error = find_function(handle, &function)) return error;
+  if (unit != CU_PARAM_TR_DEFAULT || reference == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  unsigned flags = 0;  // whether it is one
+  return api::cuTexRefGetFlags(&flags, reference);
+}
+
 CUresult api::cuLaunch(CUfunction function) { return launch(function, 1, 1, nullptr); }
 CUresult api::cuLaunchGrid(CUfunction function, int width, int height) {
   return launch(function, width, height, nullptr);

@@ -166,10 +166,6 @@ CUresult api::cuMemAllocHost_v2(void** out, size_t bytes) {
   return api::cuMemHostAlloc(out, bytes, 0);
 }
 
-CUresult api::cuMemAllocHost(void** out, unsigned bytes) {
-  return api::cuMemHostAlloc(out, bytes, 0);
-}
-
 CUresult api::cuMemFreeHost(void* address) {
   if (address == nullptr) return CUDA_SUCCESS;
   return free_at(reinterpret_cast<uint64_t>(address),

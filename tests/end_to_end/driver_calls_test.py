@@ -82,5 +82,27 @@ class DriverSettingsTest(DriverTest):
         self.check("graph_extras")
 
 
+class DriverLegacyTest(DriverTest):
+    PROGRAM = "driver_legacy"
+
+    def test_launches_whose_state_a_function_keeps(self):
+        self.check("launch_state")
+
+    def test_sizes_of_32_bits(self):
+        self.check("small_sizes")
+
+    def test_contexts_that_are_attached_to(self):
+        self.check("contexts")
+
+    def test_what_arrays_are_not(self):
+        self.check("arrays")
+
+    def test_managed_variables_and_memory_of_a_stream(self):
+        self.check("managed")
+
+    def test_tables_for_the_runtime(self):
+        self.check("tables")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -5,16 +5,22 @@ import unittest
 from support import BUILD, LINKAGES, EndToEndTest, farcall_runs
 
 
-class RuntimeCallsTest(EndToEndTest):
+class RuntimeTest(EndToEndTest):
+    PROGRAM = ""
+
     def check(self, scenario: str) -> None:
         for linkage in LINKAGES:
             with self.subTest(linkage=linkage):
-                program = BUILD.program(f"runtime_calls_{linkage}")
+                program = BUILD.program(f"{self.PROGRAM}_{linkage}")
                 local = farcall_runs.run_local(BUILD, [program, scenario])
                 self.assertEqual(local.code, 0, local.stderr)
                 self.assertTrue(local.stdout)
                 remote = self.run_remote(program, scenario)
                 self.assertEqual(farcall_runs.differences(local, remote), [], self.explain(remote))
+
+
+class RuntimeCallsTest(RuntimeTest):
+    PROGRAM = "runtime_calls"
 
     def test_devices(self):
         self.check("devices")
@@ -45,6 +51,22 @@ class RuntimeCallsTest(EndToEndTest):
 
     def test_two_thousand_streams_and_sixty_four_threads(self):
         self.check("many")
+
+
+class RuntimeSettingsTest(RuntimeTest):
+    PROGRAM = "runtime_settings"
+
+    def test_banks_of_shared_memory(self):
+        self.check("banks")
+
+    def test_entry_points_of_the_driver(self):
+        self.check("entry_points")
+
+    def test_arrays_textures_and_surfaces_tell_what_they_are(self):
+        self.check("arrays")
+
+    def test_host_nodes(self):
+        self.check("host_nodes")
 
 
 if __name__ == "__main__":
