@@ -1,7 +1,9 @@
 #include "client/graphs.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "client/copy.h"
 #include "client/program.h"
@@ -427,6 +429,32 @@ int launch_graph(Session& session, CUgraphExec exec, HandleId stream) {
     if (result != CUDA_SUCCESS) return result;
   }
   return copies == nullptr ? CUDA_SUCCESS : post_outputs(session, id, stream, *copies);
+}
+
+int print_graph(Session& session, CUgraph graph, const char* path, unsigned flags) {
+  if (graph == nullptr || !usable(session, id_of(graph), HandleType::kGraph))
+    return CUDA_ERROR_INVALID_HANDLE;
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::string text;
+  for (uint64_t bytes = 1; text.size() < bytes;) {
+    Call call(session, Opcode::k_farcallGraphDotPrint);
+    auto args = call.args<schema::FarcallGraphDotPrint>();
+    args.setGraph(id_of(graph));
+    args.setFlags(flags);
+    args.setOffset(text.size());
+    rpc::Reply reply = call.wait();
+    if (reply.result() != CUDA_SUCCESS) return reply.result();
+    auto results = reply.results<schema::FarcallGraphDotPrintResults>();
+    const auto piece = results.getText();
+    bytes = results.getBytes();
+    // It got shorter meanwhile: another thread changes the graph.
+    if (piece.size() == 0 && text.size() < bytes) return CUDA_ERROR_UNKNOWN;
+    text.append(reinterpret_cast<const char*>(piece.begin()), piece.size());
+  }
+  std::FILE* file = std::fopen(path, "w");
+  if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  return std::fclose(file) == 0 && written ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
 }
 
 }  // namespace farcall::client

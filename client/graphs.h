@@ -116,5 +116,7 @@ FARCALL_API int set_node_enabled(Session& session, CUgraphExec exec, CUgraphNode
                                  unsigned enabled);
 FARCALL_API int set_child_graph(Session& session, CUgraphExec exec, CUgraphNode node,
                                 CUgraph child);
+// Writes the file here. Handles in it are the server's.
+FARCALL_API int print_graph(Session& session, CUgraph graph, const char* path, unsigned flags);
 
 }  // namespace farcall::client

@@ -1,12 +1,10 @@
 #include "client/module.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "base/log.h"
+#include "client/image_upload.h"
 #include "client/program.h"
 #include "client/stub.h"
 #include "image/fatbin.h"
@@ -19,12 +17,6 @@ using rpc::HandleId;
 using rpc::HandleType;
 using rpc::Opcode;
 namespace schema = rpc::schema;
-
-// Below this an image rides along with its load; above, a look into the server's store (one round
-// trip) is worth it.
-constexpr size_t kInlineImageBytes = 256 * 1024;
-// Room for the logs that JIT options ask for; a program may name more than it means.
-constexpr uint32_t kLogBytesMax = 64 * 1024;
 
 // Handle -> object for the two types that launches look up: a page table over the handle's index,
 // written under a lock, read without one. Pages are never freed, so a stale handle reads a null or
@@ -72,18 +64,6 @@ HandlePages<Kernel>& kernel_table(HandleType type) {
 }
 HandlePages<Module>& module_table(HandleType type) {
   return type == HandleType::kLibrary ? tables().libraries : tables().modules;
-}
-
-std::array<std::byte, 32> sha256(std::span<const std::byte> bytes) {
-  std::array<std::byte, 32> digest{};
-  unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length,
-             EVP_sha256(), nullptr);
-  return digest;
-}
-
-capnp::Data::Reader as_data(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()};
 }
 
 // Kernels and variables of several images that are linked together.
@@ -190,94 +170,23 @@ int Module::choose_images(Session& session, const void* code, Upload* upload) {
 
 // Ships the image and binds id_ to it. A CUresult.
 int Module::send(Session& session, Upload& upload, const JitOptions& jit) {
-  const std::span<const std::byte> bytes(upload.bytes);
-  std::array<std::byte, 32> digest{};
-  const bool in_store = bytes.size() > kInlineImageBytes;
-  if (in_store) {
-    digest = sha256(bytes);
-    bool held = false;
-    {
-      Call call(session, Opcode::k_farcallImageOffer);
-      auto args = call.args<schema::FarcallImageOffer>();
-      args.setSha256(as_data(digest));
-      args.setBytes(bytes.size());
-      rpc::Reply reply = call.wait();
-      if (reply.result() != 0) return reply.result();
-      held = reply.results<schema::FarcallImageOfferResults>().getHeld();
-    }
-    for (size_t offset = 0; !held && offset < bytes.size(); offset += rpc::kPayloadBytesMax) {
-      Call call(session, Opcode::k_farcallImageChunk);
-      auto args = call.args<schema::FarcallImageChunk>();
-      args.setSha256(as_data(digest));
-      args.setBytes(bytes.size());
-      args.setOffset(offset);
-      call.payload(bytes.subspan(offset, std::min(rpc::kPayloadBytesMax, bytes.size() - offset)));
-      if (const int lost = call.post()) return lost;
-    }
-  }
-
-  // Logs are written to the program's buffers, whose sizes are options of their own.
-  void* error_log = nullptr;
-  void* info_log = nullptr;
-  size_t error_log_bytes = 0, info_log_bytes = 0;
-  unsigned plain_options = 0;
-  for (unsigned i = 0; i < jit.count; ++i) {
-    void* const value = jit.values == nullptr ? nullptr : jit.values[i];
-    switch (jit.options[i]) {
-      case CU_JIT_ERROR_LOG_BUFFER:
-        error_log = value;
-        break;
-      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-        error_log_bytes = uint32_t(uintptr_t(value));
-        break;
-      case CU_JIT_INFO_LOG_BUFFER:
-        info_log = value;
-        break;
-      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-        info_log_bytes = uint32_t(uintptr_t(value));
-        break;
-      default:
-        ++plain_options;
-    }
-  }
+  StoredImage stored;
+  if (const int failed = store_image(session, upload.bytes, &stored)) return failed;
 
   Call call(session, Opcode::k_farcallModuleLoad);
   auto args = call.args<schema::FarcallModuleLoad>();
-  if (in_store) args.setSha256(as_data(digest));
+  args.setSha256(stored.sha256());
   args.setKind(upload.kind);
   args.setModule(id_);
   args.setContainers(upload.containers);
-  args.setErrorLogBytes(
-      uint32_t(error_log != nullptr ? std::min<size_t>(error_log_bytes, kLogBytesMax) : 0));
-  args.setInfoLogBytes(
-      uint32_t(info_log != nullptr ? std::min<size_t>(info_log_bytes, kLogBytesMax) : 0));
-  if (plain_options > 0) {
-    auto options = args.initOptions(plain_options);
-    unsigned next = 0;
-    for (unsigned i = 0; i < jit.count; ++i) {
-      const CUjit_option id = jit.options[i];
-      if (id == CU_JIT_ERROR_LOG_BUFFER || id == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES ||
-          id == CU_JIT_INFO_LOG_BUFFER || id == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) {
-        continue;
-      }
-      options[next].setId(id);
-      options[next++].setValue(jit.values == nullptr ? 0 : uint64_t(uintptr_t(jit.values[i])));
-    }
-  }
-  if (!in_store) call.payload(bytes);
+  jit.write(args);
+  call.payload(stored.payload());
   if (!upload.wait) return call.post();
 
   rpc::Reply reply = call.wait();
   if (reply.has_results()) {
     auto results = reply.results<schema::FarcallModuleLoadResults>();
-    const auto copy_log = [](void* to, size_t room, kj::StringPtr from) {
-      if (to == nullptr || room == 0) return;
-      const size_t length = std::min(room - 1, from.size());
-      std::memcpy(to, from.cStr(), length);
-      static_cast<char*>(to)[length] = '\0';
-    };
-    copy_log(error_log, error_log_bytes, results.getErrorLog());
-    copy_log(info_log, info_log_bytes, results.getInfoLog());
+    jit.deliver(results.getErrorLog(), results.getInfoLog(), results.getWallTime());
   }
   return reply.result();
 }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "client/api.h"
+#include "client/jit_options.h"
 #include "client/session.h"
 #include "image/kernel_params.h"
 
@@ -34,12 +35,6 @@ struct Kernel {
   Module* module = nullptr;
   // What the runtime API calls it: the host function registered for it, or null.
   std::atomic<const void*> symbol = nullptr;
-};
-
-struct JitOptions {
-  unsigned count = 0;
-  CUjit_option* options = nullptr;
-  void** values = nullptr;
 };
 
 class FARCALL_API Module {

@@ -47,6 +47,51 @@ struct JitOption {
 struct FarcallModuleLoadResults {
   errorLog @0 :Text;
   infoLog @1 :Text;
+  wallTime @2 :Float32;     # milliseconds, if an option asks for it
+}
+
+# --- Linking -------------------------------------------------------------------------------------------------
+# The driver's link state is the server's; the client names it, reads files, and keeps what comes out.
+
+struct FarcallLinkCreate {
+  link @0 :UInt64;          # a kLinkState, to be in use from now on
+  options @1 :List(JitOption);
+  errorLogBytes @2 :UInt32; # room for the logs of all that is done with it
+  infoLogBytes @3 :UInt32;
+}
+# Adds a stored image, or the payload when sha256 is empty.
+struct FarcallLinkAdd {
+  link @0 :UInt64;
+  type @1 :Int32;           # CUjitInputType
+  name @2 :Text;            # in messages
+  sha256 @3 :Data;
+  options @4 :List(JitOption);  # of this input alone; they name no logs
+}
+struct LinkLogs {           # all that is in them by now
+  errorLog @0 :Text;
+  infoLog @1 :Text;
+  wallTime @2 :Float32;
+}
+struct FarcallLinkAddResults {
+  logs @0 :LinkLogs;
+}
+struct FarcallLinkComplete {
+  link @0 :UInt64;
+}
+struct FarcallLinkCompleteResults {
+  logs @0 :LinkLogs;
+  bytes @1 :UInt64;         # of what was linked
+}
+# A piece of what was linked.
+struct FarcallLinkRead {
+  link @0 :UInt64;
+  offset @1 :UInt64;
+}
+struct FarcallLinkReadResults {
+  bytes @0 :Data;
+}
+struct FarcallLinkDestroy {
+  link @0 :UInt64;
 }
 
 # Binds `function` to the kernel `name` of a kModule (kFunction) or kLibrary (kKernel).
@@ -384,6 +429,17 @@ struct FarcallGraphHostNodeGet {
 }
 struct FarcallGraphHostNodeGetResults {
   function @0 :UInt64;
+}
+
+# A piece of what cuGraphDebugDotPrint writes; the client writes the file.
+struct FarcallGraphDotPrint {
+  graph @0 :UInt64;
+  flags @1 :UInt32;         # CUgraphDebugDot_flags
+  offset @2 :UInt64;
+}
+struct FarcallGraphDotPrintResults {
+  bytes @0 :UInt64;         # of the whole text
+  text @1 :Data;
 }
 
 # --- NVML ----------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@
 #include "server/driver_table.h"
 #include "server/host_functions.h"
 #include "server/image_store.h"
+#include "server/links.h"
 #include "server/nvml.h"
 #include "server/ordered_copies.h"
 #include "server/output_capture.h"
@@ -83,6 +84,7 @@ class Worker {
   rpc::HandleTable& handles() { return handles_; }
   rpc::AnswerWriter& answers() { return answers_; }
   ImageStore& images() { return images_; }
+  Links& links() { return links_; }
   Staging& staging() { return staging_; }
   PendingCopies& pending_copies() { return pending_copies_; }
   OrderedCopies& ordered_copies() { return ordered_copies_; }
@@ -144,6 +146,7 @@ class Worker {
   CapturedCopies captured_copies_;
   VisibleMemory visible_memory_;
   ImageStore images_;
+  Links links_;
   OutputCapture output_;
   HostFunctions host_functions_;
   Nvml nvml_;

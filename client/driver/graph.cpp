@@ -93,4 +93,8 @@ int cuGraphExecChildGraphNodeSetParams(Session& session, CUgraphExec hGraphExec,
   return set_child_graph(session, hGraphExec, hNode, childGraph);
 }
 
+int cuGraphDebugDotPrint(Session& session, CUgraph hGraph, const char* path, unsigned int flags) {
+  return print_graph(session, hGraph, path, flags);
+}
+
 }  // namespace farcall::client::driver

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "client/driver_bodies.h"
 #include "client/file.h"
+#include "client/link.h"
 #include "client/module.h"
 #include "client/stub.h"
 #include "driverabi/loading_mode.h"
@@ -263,5 +264,36 @@ int cuFuncGetModule(Session&, CUmodule* hmod, CUfunction hfunc) {
   *hmod = handle_from<CUmodule>(known->module->id());
   return CUDA_SUCCESS;
 }
+
+// --- Linking
+
+int cuLinkCreate_v2(Session& session, unsigned int numOptions, CUjit_option* options,
+                    void** optionValues, CUlinkState* stateOut) {
+  if (numOptions > 0 && (options == nullptr || optionValues == nullptr))
+    return CUDA_ERROR_INVALID_VALUE;
+  return create_link(session, {numOptions, options, optionValues}, stateOut);
+}
+
+int cuLinkAddData_v2(Session& session, CUlinkState state, CUjitInputType type, void* data,
+                     size_t size, const char* name, unsigned int numOptions, CUjit_option* options,
+                     void** optionValues) {
+  if (numOptions > 0 && options == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return add_to_link(session, state, type, data, size, name, {numOptions, options, optionValues});
+}
+
+int cuLinkAddFile_v2(Session& session, CUlinkState state, CUjitInputType type, const char* path,
+                     unsigned int numOptions, CUjit_option* options, void** optionValues) {
+  std::vector<char> content;
+  if (const int failed = read_file(path, &content)) return failed;
+  if (numOptions > 0 && options == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return add_to_link(session, state, type, content.data(), content.size() - 1, path,
+                     {numOptions, options, optionValues});
+}
+
+int cuLinkComplete(Session& session, CUlinkState state, void** cubinOut, size_t* sizeOut) {
+  return complete_link(session, state, cubinOut, sizeOut);
+}
+
+int cuLinkDestroy(Session& session, CUlinkState state) { return destroy_link(session, state); }
 
 }  // namespace farcall::client::driver

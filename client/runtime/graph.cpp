@@ -88,4 +88,10 @@ int cudaGraphExecChildGraphNodeSetParams(Session& session, cudaGraphExec_t hGrap
   return set_child_graph(session, hGraphExec, node, childGraph);
 }
 
+// cudaGraphDebugDotFlags and CUgraphDebugDot_flags are the same numbers.
+int cudaGraphDebugDotPrint(Session& session, cudaGraph_t graph, const char* path,
+                           unsigned int flags) {
+  return print_graph(session, graph, path, flags | CU_GRAPH_DEBUG_DOT_FLAGS_RUNTIME_TYPES);
+}
+
 }  // namespace farcall::client::runtime

@@ -2,9 +2,14 @@
 // updating and launching the graph, and the bytes before and after a launch. What the rest of the
 // graph APIs do has generated handlers. See server/captured_copies.h.
 #include <cuda.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "base/unique_fd.h"
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/dispatch_args.h"
@@ -178,6 +183,31 @@ void farcallGraphOutput(CallContext& call) {
   }
   worker.staging().release_event(event);
   if (result == CUDA_SUCCESS) call.send_data(0, {copy->buffer + offset, bytes});
+  call.finish(result);
+}
+
+// The driver writes to a file without a name.
+void farcallGraphDotPrint(CallContext& call) {
+  const auto args = call.args<schema::FarcallGraphDotPrint>();
+  const auto graph = call.handle<CUgraph>(args.getGraph(), HandleType::kGraph);
+  if (!call.valid()) return call.refuse();
+  const DriverTable& driver = call.driver();
+  if (driver.cuGraphDebugDotPrint == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
+  const UniqueFd file(memfd_create("graph", MFD_CLOEXEC));
+  if (!file) return call.finish(CUDA_ERROR_OPERATING_SYSTEM);
+  const std::string path = fmt::format("/proc/self/fd/{}", file.get());
+  const CUresult result = driver.cuGraphDebugDotPrint(graph, path.c_str(), args.getFlags());
+  if (result == CUDA_SUCCESS && call.wants_reply()) {
+    struct stat about = {};
+    if (fstat(file.get(), &about) != 0) return call.finish(CUDA_ERROR_OPERATING_SYSTEM);
+    const uint64_t bytes = uint64_t(about.st_size);
+    const uint64_t offset = std::min(args.getOffset(), bytes);
+    auto results = call.results<schema::FarcallGraphDotPrintResults>();
+    results.setBytes(bytes);
+    auto text = results.initText(unsigned(std::min<uint64_t>(bytes - offset, kArrayBytesMax)));
+    if (pread(file.get(), text.begin(), text.size(), off_t(offset)) != ssize_t(text.size()))
+      return call.finish(CUDA_ERROR_OPERATING_SYSTEM);
+  }
   call.finish(result);
 }
 

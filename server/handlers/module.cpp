@@ -12,6 +12,7 @@
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/handlers.h"
+#include "server/handlers/jit_options.h"
 #include "server/worker.h"
 
 namespace farcall::server::handlers {
@@ -20,9 +21,6 @@ namespace {
 namespace schema = rpc::schema;
 using rpc::HandleId;
 using rpc::HandleType;
-
-constexpr size_t kLogBytesMax = 128 * 1024;
-constexpr unsigned kOptionsMax = 64;
 
 // nvcc's wrapper around containers, as it lies in a program's .nvFatBinSegment.
 struct Wrapper {
@@ -87,57 +85,6 @@ class Code {
   std::string text_;
 };
 
-// The client's JIT options, and buffers of ours where it wants a log.
-class JitOptions {
- public:
-  bool read(const schema::FarcallModuleLoad::Reader& args) {
-    if (args.getOptions().size() > kOptionsMax) return false;
-    for (const auto option : args.getOptions()) {
-      switch (option.getId()) {
-        // Values that are addresses in the client.
-        case CU_JIT_WALL_TIME:  // an output: the driver writes over the value itself
-        case CU_JIT_INFO_LOG_BUFFER:
-        case CU_JIT_ERROR_LOG_BUFFER:
-        case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-        case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-        case CU_JIT_GLOBAL_SYMBOL_NAMES:
-        case CU_JIT_GLOBAL_SYMBOL_ADDRESSES:
-          continue;
-        default:
-          add(CUjit_option(option.getId()), reinterpret_cast<void*>(option.getValue()));
-      }
-    }
-    add_log(error_, args.getErrorLogBytes(), CU_JIT_ERROR_LOG_BUFFER,
-            CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
-    add_log(info_, args.getInfoLogBytes(), CU_JIT_INFO_LOG_BUFFER,
-            CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES);
-    return true;
-  }
-
-  unsigned count() const { return unsigned(names_.size()); }
-  CUjit_option* names() { return names_.data(); }
-  void** values() { return values_.data(); }
-  const char* error_log() const { return error_.c_str(); }
-  const char* info_log() const { return info_.c_str(); }
-  bool wants_logs() const { return !error_.empty() || !info_.empty(); }
-
- private:
-  void add(CUjit_option name, void* value) {
-    names_.push_back(name);
-    values_.push_back(value);
-  }
-  void add_log(std::string& log, size_t bytes, CUjit_option buffer, CUjit_option size) {
-    if (bytes == 0) return;
-    log.assign(std::min(bytes, kLogBytesMax), '\0');
-    add(buffer, log.data());
-    add(size, reinterpret_cast<void*>(log.size()));
-  }
-
-  std::vector<CUjit_option> names_;
-  std::vector<void*> values_;
-  std::string error_, info_;
-};
-
 int load(CallContext& call, HandleId id, const void* code, JitOptions& options) {
   const DriverTable& driver = call.driver();
   if (rpc::handle_type(id) == HandleType::kLibrary) {
@@ -193,11 +140,8 @@ void farcallModuleLoad(CallContext& call) {
     return call.finish(CUDA_ERROR_INVALID_IMAGE);
   }
   const int result = load(call, id, code.get(), options);
-  if (options.wants_logs() && call.wants_reply()) {
-    auto results = call.results<schema::FarcallModuleLoadResults>();
-    results.setErrorLog(options.error_log());
-    results.setInfoLog(options.info_log());
-  }
+  if (options.has_results() && call.wants_reply())
+    options.write_results(call.results<schema::FarcallModuleLoadResults>());
   call.finish(result);
 }
 

@@ -104,5 +104,27 @@ class DriverLegacyTest(DriverTest):
         self.check("tables")
 
 
+class DriverLinksTest(DriverTest):
+    PROGRAM = "driver_links"
+
+    def test_code_that_is_linked_at_run_time(self):
+        self.check("link")
+
+    def test_code_of_several_messages(self):
+        self.check("large")
+
+    def test_files_of_the_client(self):
+        self.check("files")
+
+    def test_logs(self):
+        self.check("logs")
+
+    def test_what_cannot_be_linked(self):
+        self.check("wrong")
+
+    def test_graphs_as_text(self):
+        self.check("graph_as_text")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -4,8 +4,10 @@
 //
 //   runtime_settings SCENARIO
 #include <cuda.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,6 +122,19 @@ void host_nodes() {
   SHOW(cudaGraphLaunch(exec, nullptr));
   SHOW(cudaDeviceSynchronize());
   std::printf("sum %d\n", called_with);
+  char path[] = "/tmp/runtime_settings.XXXXXX";
+  const int fd = mkstemp(path);
+  if (fd < 0) std::exit(3);
+  close(fd);
+  SHOW(cudaGraphDebugDotPrint(graph, path, cudaGraphDebugDotFlagsVerbose));
+  std::ifstream file(path);
+  int nodes = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find("label") != std::string::npos) ++nodes;
+  }
+  std::printf("%d nodes in the text\n", nodes);
+  unlink(path);
+  SHOW(cudaGraphDebugDotPrint(graph, "/nonexistent/graph.dot", 0));
   SHOW(cudaGraphHostNodeSetParams(empty, &call));
   SHOW(cudaGraphHostNodeSetParams(node, nullptr));
   (void)cudaGetLastError();
