@@ -72,7 +72,7 @@ Result<SessionPageMap> SessionPageMap::open(UniqueFd memfd, std::vector<capnp::w
   SessionPageMap map(static_cast<SessionPage*>(mapped));
   const uint64_t bytes = map.page().hello_bytes;
   if (bytes != uint64_t(file.st_size) - kSessionPageBytes) return fail("wrong size");
-  hello->resize(bytes / sizeof(capnp::word));
+  *hello = std::vector<capnp::word>(bytes / sizeof(capnp::word));
   if (bytes % sizeof(capnp::word) != 0 ||
       ::pread(memfd.get(), hello->data(), bytes, kSessionPageBytes) != ssize_t(bytes)) {
     return fail("short read");

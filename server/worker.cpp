@@ -217,7 +217,8 @@ bool Worker::make_blocking_call(PoolThread& self, const DispatchEntry& entry,
   // The reader's buffer is the next leader's.
   rpc::Frame frame = borrowed;
   const size_t payload_words = frame.placed ? 0 : (frame.payload.size() + 7) / 8;
-  self.frame_copy.resize(frame.message.words.size() + payload_words);
+  const size_t words = frame.message.words.size() + payload_words;
+  if (self.frame_copy.size() < words) self.frame_copy = std::vector<capnp::word>(words);
   capnp::word* const to = self.frame_copy.data();
   if (!frame.message.words.empty()) {
     std::memcpy(static_cast<void*>(to), frame.message.words.data(), frame.message.bytes());

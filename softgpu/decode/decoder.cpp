@@ -644,6 +644,9 @@ bool Decoder::run() {
     kernel_.function_of_address[LinkedProgram::function_address(reached_[place])] = place;
   }
   mark_skips(kernel_.code);
+  kernel_.convoy_code.reserve(kernel_.code.size());
+  for (const Op& op : kernel_.code)
+    kernel_.convoy_code.push_back(handlers().for_convoy(op.handler));
   const size_t constant_bytes = kernel_.constants.size() * sizeof(u64);
   if (!kernel_.constant_memory.reserve(std::max<size_t>(constant_bytes, 1))) {
     fail({LoadError::Kind::kOutOfMemory, 0, "no host memory for constants"});

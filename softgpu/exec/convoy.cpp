@@ -17,20 +17,17 @@ constexpr u32 kSpinsMax = 256;
 class Convoy {
  public:
   Convoy(Block& block, u32 first, u32 count, Warp* volatile* current)
-      : block_(block), code_(block.kernel->code.data()), current_(current), warp_count_(count) {
+      : block_(block),
+        code_(block.kernel->code.data()),
+        convoy_code_(block.kernel->convoy_code.data()),
+        current_(current),
+        warp_count_(count) {
     for (u32 k = 0; k < count; ++k) warps_[k] = block.warps[first + k].get();
   }
 
   ConvoyOutcome run(u32 quantum, bool* progress);
 
  private:
-  // A group that is at pc_. Its pc in the warp is not kept up to date, its mask is.
-  struct Walker {
-    Warp* warp;
-    u32 mask;
-    u32 index;  // of the group
-    Group& group() const { return warp->groups[index]; }
-  };
   enum class Step : u8 { kGoOn, kChoose, kStop };
 
   bool choose();
@@ -38,22 +35,24 @@ class Convoy {
   void park();
   template <bool TakenGoOn>
   void split(const u32* taken, u32 elsewhere);
-  void run_handler(const Op& op, const Walker* walkers, u32 count);
   void run_handlers();
   void run_skipped(const Op& op, const u32* taken);
   Step branch(const Op& op);
   Step control(const Op& op);
-  bool all_wait_here(const Op& op) const;
+  bool all_wait_here(const Op& op);
   bool let_strays_go();
 
   Block& block_;
   const Op* const code_;
+  const ConvoyHandler* const convoy_code_;
   Warp* volatile* const current_;
   Warp* warps_[kConvoyMax];
   u32 warp_count_;
 
+  // Groups that are at pc_. Their pc in the warp is not kept up to date, their mask is.
   Walker walkers_[kConvoyMax];
   u32 walker_count_ = 0;
+  u32 threads_ = 0;  // of the walkers; 0: not counted
   u32 pc_ = 0, depth_ = 0;
   u32 limit_ = 0;       // the next place where ready groups of this depth wait
   bool alone_ = false;  // nobody else is ready
@@ -101,6 +100,7 @@ void Convoy::gather() {
     }
   }
   walker_count_ = count;
+  threads_ = 0;
 }
 
 // Groups are where the convoy is.
@@ -128,36 +128,17 @@ void Convoy::split(const u32* taken, u32 elsewhere) {
     walkers_[count++] = walker;
   }
   walker_count_ = count;
+  threads_ = 0;
   alone_ = false;
-}
-
-// One instruction for each of them.
-[[gnu::always_inline]] inline void Convoy::run_handler(const Op& op, const Walker* walkers,
-                                                       u32 count) {
-  const Handler handler = op.handler;
-  Warp* volatile* const current = current_;
-  const Walker* const end = walkers + count;
-  if (op.guard == 0 && !op.guard_negated) {
-    for (const Walker* walker = walkers; walker != end; ++walker) {
-      *current = walker->warp;
-      handler(*walker->warp, op, walker->mask);
-    }
-    return;
-  }
-  for (const Walker* walker = walkers; walker != end; ++walker) {
-    const u32 active = guarded(*walker->warp, op, walker->mask);
-    if (active == 0) continue;
-    *current = walker->warp;
-    handler(*walker->warp, op, active);
-  }
 }
 
 // Up to what is more than a handler, or to where somebody waits.
 [[gnu::always_inline]] inline void Convoy::run_handlers() {
   const u32 begin = pc_, limit = limit_, count = walker_count_;
+  const Walker* const end = walkers_ + count;
   u32 pc = begin;
   for (const Op* op = code_ + begin; pc != limit && op->control == Control::kPlain; ++op, ++pc)
-    run_handler(*op, walkers_, count);
+    convoy_code_[pc](walkers_, end, *op, current_);
   pc_ = pc;
   executed_ += u64{count} * (pc - begin);
 }
@@ -172,7 +153,7 @@ void Convoy::run_skipped(const Op& op, const u32* taken) {
     count += mask != 0 ? 1 : 0;
   }
   executed_ += u64{count} * (op.target - pc_);
-  while (++pc_ < op.target) run_handler(code_[pc_], staying, count);
+  while (++pc_ < op.target) convoy_code_[pc_](staying, staying + count, code_[pc_], current_);
 }
 
 Convoy::Step Convoy::branch(const Op& op) {
@@ -213,16 +194,17 @@ Convoy::Step Convoy::branch(const Op& op) {
 }
 
 // Everybody who lives arrives at the same barrier at once, so nobody has to wait.
-bool Convoy::all_wait_here(const Op& op) const {
+bool Convoy::all_wait_here(const Op& op) {
   const bool same = op.a >> 30 == kConstantSlot >> 30;
   if (op.flags != kBarrierSync || op.b != kNoSlot || op.guard != 0 || !same || block_.races)
     return false;
-  u32 threads = 0;
-  for (u32 j = 0; j < walker_count_; ++j) {
-    const u32 mask = walkers_[j].mask;  // to count bits is a call here
-    threads += mask == kAllLanes ? kLanes : static_cast<u32>(__builtin_popcount(mask));
+  if (threads_ == 0) {
+    for (u32 j = 0; j < walker_count_; ++j) {
+      const u32 mask = walkers_[j].mask;  // to count bits is a call here
+      threads_ += mask == kAllLanes ? kLanes : static_cast<u32>(__builtin_popcount(mask));
+    }
   }
-  if (threads != block_.living) return false;
+  if (threads_ != block_.living) return false;
   const u32 id = lanes32(*walkers_[0].warp, op.a)[0];
   return id < block_.barriers.size() && block_.barriers[id].arrived == 0;
 }

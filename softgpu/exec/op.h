@@ -36,6 +36,12 @@ constexpr Slot kNoSlot = ~u32{0};
 // jumps: handlers hold nothing that needs a destructor.
 using Handler = void (*)(Warp&, const Op&, u32 mask);
 
+// The same for warps of a convoy, one after the other. *current: the warp that it is about; whoever
+// can fault keeps it up to date.
+struct Walker;
+using ConvoyHandler = void (*)(const Walker* walker, const Walker* end, const Op& op,
+                               Warp* volatile* current);
+
 // What the scheduler must do beside, or instead of, calling the handler.
 enum class Control : u8 {
   kPlain,
@@ -182,6 +188,7 @@ class Kernel {
   KernelInfo info;
   u64 id = 0;  // never used twice by an engine
   std::vector<Op> code;
+  std::vector<ConvoyHandler> convoy_code;  // of each Op that has a handler
   // Run beforehand, for all lanes: once for a grid and once for a block, with results in slots of
   // the block, and once for each warp of it (decode/hoist.h). No faults, no branches.
   std::vector<Op> grid_prologue, block_prologue, warp_prologue;

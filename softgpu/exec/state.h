@@ -66,6 +66,14 @@ struct alignas(64) Warp {
   Buffer registers, local;
 };
 
+// Lanes of a warp that go along in a convoy.
+struct Walker {
+  Warp* warp;
+  u32 mask;
+  u32 index;  // of the group
+  Group& group() const { return warp->groups[index]; }
+};
+
 struct Barrier {
   u32 arrived = 0;
   u32 expected = 0;  // 0: all living threads

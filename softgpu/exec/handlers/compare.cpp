@@ -344,4 +344,11 @@ Handler find_select_signed(ptx::Type type) {
 }
 Handler find_copy(unsigned bits) { return bits == 64 ? copy<u64> : copy<u32>; }
 
+ConvoyHandler compare_for_convoy(Handler handler) {
+  return among<false, compare<Eq, s32>, compare<Ne, s32>, compare<Lt, s32>, compare<Le, s32>,
+               compare<Gt, s32>, compare<Ge, s32>, compare<Eq, u32>, compare<Ne, u32>,
+               compare<Lt, u32>, compare<Le, u32>, compare<Gt, u32>, compare<Ge, u32>,
+               compare<Lt, float>, compare<Gt, float>, select<u32>, copy<u32>, copy<u64>>(handler);
+}
+
 }  // namespace farcall::softgpu::FARCALL_ISA

@@ -363,4 +363,11 @@ Handler find_float(FloatOp op, ptx::Type type, FloatMode mode) {
   }
 }
 
+ConvoyHandler float_for_convoy(Handler handler) {
+  return among<false, binary<Add, float, false, false>, binary<Sub, float, false, false>,
+               binary<Mul, float, false, false>, ternary<FmaToNearest, float, false, false>,
+               binary<Add, double, false, false>, binary<Mul, double, false, false>,
+               ternary<FmaToNearest, double, false, false>>(handler);
+}
+
 }  // namespace farcall::softgpu::FARCALL_ISA

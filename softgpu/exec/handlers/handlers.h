@@ -212,6 +212,8 @@ struct HandlerTable {
   Handler (*matrix_move)(MatrixMove move);
   Handler wmma_load, wmma_store;
   Handler (*wmma_multiply)(MatrixInput input, MatrixSum sum);
+  // What a convoy runs in the handler's place: for frequent ones a loop that has it inside.
+  ConvoyHandler (*for_convoy)(Handler handler);
 };
 
 // The best one for this machine.

@@ -633,4 +633,12 @@ Handler find_integer(IntegerOp op, ptx::Type type) {
   return nullptr;
 }
 
+ConvoyHandler integer_for_convoy(Handler handler) {
+  return among<false, binary<Add, s32>, binary<Add, u32>, binary<Add, s64>, binary<Add, u64>,
+               binary<Sub, s32>, binary<MulLo, s32>, binary<And, u32>, binary<Or, u32>,
+               binary<Xor, u32>, by_amount<Shl, u32>, by_amount<Shl, u64>, by_amount<Shr, s32>,
+               by_amount<Shr, u32>, ternary<MadLo, s32>, multiply_wide<s32>, multiply_wide<u32>>(
+      handler);
+}
+
 }  // namespace farcall::softgpu::FARCALL_ISA

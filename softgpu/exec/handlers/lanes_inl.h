@@ -314,6 +314,28 @@ template <class F>
 #endif
 }
 
+// A handler for the warps of a convoy: compiled into the loop, so that a call, and what it makes of
+// the Op, is paid for once. For handlers that take few nanoseconds and programs use all the time:
+// it is code twice.
+template <Handler One, bool Faults>
+[[gnu::flatten]] void run_for_convoy(const Walker* walker, const Walker* end, const Op& op,
+                                     Warp* volatile* current) {
+  const u32 negation = op.guard_negated ? kAllLanes : 0;
+  for (; walker != end; ++walker) {
+    const u32 active = walker->mask & (walker->warp->predicates[op.guard] ^ negation);
+    if (active == 0) continue;
+    if (Faults) *current = walker->warp;
+    One(*walker->warp, op, active);
+  }
+}
+// The one for `handler`, if it is among these.
+template <bool Faults, Handler... Handlers>
+ConvoyHandler among(Handler handler) {
+  ConvoyHandler found = nullptr;
+  ((handler == Handlers ? void(found = run_for_convoy<Handlers, Faults>) : void()), ...);
+  return found;
+}
+
 // Calls make.template operator()<T>() with the C++ type of an integer type; nullptr for others.
 template <class Make>
 inline Handler for_integer(ptx::Type type, Make make) {

@@ -405,4 +405,10 @@ Handler find_store_vector(ptx::Type type, AddressKind kind, unsigned register_bi
   });
 }
 
+ConvoyHandler memory_for_convoy(Handler handler) {
+  constexpr AddressKind kGeneric = AddressKind::kGeneric, kShared = AddressKind::kShared32;
+  return among<true, load<u32, u32, kGeneric>, load<u32, u32, kShared>, store<u32, u32, kGeneric>,
+               store<u32, u32, kShared>>(handler);
+}
+
 }  // namespace farcall::softgpu::FARCALL_ISA

@@ -1,10 +1,34 @@
 // The HandlerTable of one instruction set.
 #include "softgpu/exec/handlers/tables.h"
+#include "softgpu/exec/state.h"
 
 #define FARCALL_STRINGIFY(name) #name
 #define FARCALL_NAME(name) FARCALL_STRINGIFY(name)
 
 namespace farcall::softgpu::FARCALL_ISA {
+namespace {
+
+void run_each(const Walker* walker, const Walker* end, const Op& op, Warp* volatile* current) {
+  const Handler handler = op.handler;
+  const u32 negation = op.guard_negated ? kAllLanes : 0;
+  for (; walker != end; ++walker) {
+    const u32 active = walker->mask & (walker->warp->predicates[op.guard] ^ negation);
+    if (active == 0) continue;
+    *current = walker->warp;
+    handler(*walker->warp, op, active);
+  }
+}
+
+ConvoyHandler for_convoy(Handler handler) {
+  ConvoyHandler (*const files[])(Handler) = {compare_for_convoy, integer_for_convoy,
+                                             float_for_convoy, memory_for_convoy};
+  for (const auto find : files) {
+    if (const ConvoyHandler found = find(handler)) return found;
+  }
+  return run_each;
+}
+
+}  // namespace
 
 const HandlerTable kTable = {
     .name = FARCALL_NAME(FARCALL_ISA),
@@ -29,6 +53,7 @@ const HandlerTable kTable = {
     .wmma_load = wmma_load,
     .wmma_store = wmma_store,
     .wmma_multiply = find_wmma_multiply,
+    .for_convoy = for_convoy,
 };
 
 }  // namespace farcall::softgpu::FARCALL_ISA

@@ -29,6 +29,12 @@ void wmma_load(Warp& warp, const Op& op, u32 mask);
 void wmma_store(Warp& warp, const Op& op, u32 mask);
 Handler find_wmma_multiply(MatrixInput input, MatrixSum sum);
 
+// nullptr: the file has none for this handler.
+ConvoyHandler compare_for_convoy(Handler handler);
+ConvoyHandler integer_for_convoy(Handler handler);
+ConvoyHandler float_for_convoy(Handler handler);
+ConvoyHandler memory_for_convoy(Handler handler);
+
 extern const HandlerTable kTable;
 
 }  // namespace farcall::softgpu::FARCALL_ISA
