@@ -24,6 +24,32 @@ namespace schema = rpc::schema;
 
 GraphCopies& graphs() { return program().graphs; }
 
+// The graphs that streams capture into, where the program named one (BeginCaptureToGraph).
+class Targets {
+ public:
+  void set(HandleId stream, HandleId graph) {
+    const std::lock_guard lock(mutex_);
+    if (graph != 0) {
+      by_stream_[stream] = graph;
+    } else {
+      by_stream_.erase(stream);
+    }
+  }
+  HandleId of(HandleId stream) {
+    const std::lock_guard lock(mutex_);
+    const auto found = by_stream_.find(stream);
+    return found == by_stream_.end() ? 0 : found->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<HandleId, HandleId> by_stream_;  // guarded by mutex_
+};
+Targets& targets() {
+  static Targets* const instance = new Targets;  // leaked: see program.h
+  return *instance;
+}
+
 int not_supported(const char* function, const char* reason) {
   detail::log_not_supported(function, reason);
   return CUDA_ERROR_NOT_SUPPORTED;
@@ -177,13 +203,18 @@ int begin_capture_to_graph(Session& session, HandleId stream, CUgraph graph,
     }
   }
   const Reply reply = call.wait();
-  if (reply.own_result() == CUDA_SUCCESS) graphs().note_capture(1);
+  if (reply.own_result() == CUDA_SUCCESS) {
+    graphs().note_capture(1);
+    targets().set(stream, id_of(graph));
+  }
   return reply.result();
 }
 
 int end_capture(Session& session, HandleId stream, CUgraph* graph) {
   if (!usable(session, stream, HandleType::kStream)) return CUDA_ERROR_INVALID_HANDLE;
-  if (graph == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  // The program has the handle of a graph that it named at the beginning, and need not ask for it.
+  const HandleId target = targets().of(stream);
+  if (graph == nullptr && target == 0) return CUDA_ERROR_INVALID_VALUE;
   Minted minted(session, HandleType::kGraph);
   Call call(session, Opcode::k_cuStreamEndCapture);
   auto args = call.args<schema::CuStreamEndCapture>();
@@ -195,10 +226,13 @@ int end_capture(Session& session, HandleId stream, CUgraph* graph) {
   if (own == CUDA_SUCCESS || own == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
       own == CUDA_ERROR_STREAM_CAPTURE_UNJOINED) {
     graphs().note_capture(-1);
+    targets().set(stream, 0);
   }
   // The graph is there even when an earlier call's failure is reported instead.
   if (own == CUDA_SUCCESS) minted.keep();
-  *graph = reply.result() == CUDA_SUCCESS ? handle_from<CUgraph>(minted.id()) : nullptr;
+  if (graph == nullptr) return reply.result();
+  const HandleId made = target != 0 ? target : minted.id();
+  *graph = reply.result() == CUDA_SUCCESS ? handle_from<CUgraph>(made) : nullptr;
   return reply.result();
 }
 

@@ -15,9 +15,15 @@
 #include "client/program.h"
 #include "client/stats.h"
 #include "client/stub_args.h"
+#include "driverabi/error_names.h"
 #include "rpc/schema/driver_stream.capnp.h"
 
 namespace farcall::client {
+
+ErrorLog& error_log() {
+  static ErrorLog* const instance = new ErrorLog;  // leaked: see program.h
+  return *instance;
+}
 
 using rpc::HandleId;
 using rpc::Opcode;
@@ -34,6 +40,21 @@ void note_call(Opcode op, int result, const ThreadState& thread, uint64_t remote
   const bool cached = thread.cached_answers != cached_answers_before;
   count_function(op, remote ? CallClass::kRemote : cached ? CallClass::kCached : CallClass::kLocal);
   log::trace("{} = {}", opcode_name(op), result);
+}
+
+void note_failure(Opcode op, int result) noexcept {
+  // Not ready is an answer; and these two tell of a failure that is in the log.
+  if (result == CUDA_ERROR_NOT_READY || op == Opcode::k_cudaGetLastError ||
+      op == Opcode::k_cudaPeekAtLastError) {
+    return;
+  }
+  try {
+    const char* error = "an unknown error";
+    (void)driverabi::get_error_name(CUresult(result), &error);
+    error_log().add(CU_LOG_LEVEL_ERROR,
+                    fmt::format("[CUDA][E] {} returned {}", opcode_name(op), error));
+  } catch (...) {  // out of memory
+  }
 }
 
 int result_of_exception(Opcode op) noexcept {

@@ -9,11 +9,15 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/error_log.h"
 #include "client/session.h"
 #include "client/visible_memory.h"
 #include "rpc/message.h"
 
 namespace farcall::client {
+
+// What failed lately, for programs that ask: each stub that fails adds a line.
+FARCALL_API ErrorLog& error_log();
 
 namespace detail {
 
@@ -21,6 +25,8 @@ namespace detail {
 extern FARCALL_API std::atomic<bool> instrumented;
 FARCALL_API void note_call(rpc::Opcode op, int result, const ThreadState& thread,
                            uint64_t remote_calls_before, uint64_t cached_answers_before) noexcept;
+// A line for cuLogs* and cudaLogs*.
+FARCALL_API void note_failure(rpc::Opcode op, int result) noexcept;
 // Inside catch (...): what the exception means for the caller. Results that don't decode end the
 // session.
 FARCALL_API int result_of_exception(rpc::Opcode op) noexcept;
@@ -39,6 +45,8 @@ int run_body(rpc::Opcode op, ThreadState& thread, Body&& body) noexcept {
   } catch (...) {
     result = result_of_exception(op);
   }
+  if (result != 0) [[unlikely]]
+    note_failure(op, result);
   if (instrumented.load(std::memory_order_relaxed)) [[unlikely]] {
     note_call(op, result, thread, remote_calls, cached_answers);
   }

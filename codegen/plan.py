@@ -15,7 +15,7 @@ HANDLES = {
     "CUmemPoolHandle_st": "kMemoryPool", "CUarray_st": "kArray", "cudaArray": "kArray",
     "CUmipmappedArray_st": "kMipmappedArray", "cudaMipmappedArray": "kMipmappedArray",
     "CUtexref_st": "kTextureReference", "CUsurfref_st": "kSurfaceReference", "CUlinkState_st": "kLinkState",
-    "CUextMemory_st": "kExternalMemory", "CUextSemaphore_st": "kExternalSemaphore", "CUgreenCtx_st": "kGreenContext",
+    "CUextMemory_st": "kExternalMemory", "CUexternalMemory_st": "kExternalMemory", "CUextSemaphore_st": "kExternalSemaphore", "CUgreenCtx_st": "kGreenContext",
 }
 # Integers that are handles: by typedef.
 INTEGER_HANDLES = {"CUmemGenericAllocationHandle": "kMemoryHandle"}

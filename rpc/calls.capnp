@@ -603,3 +603,18 @@ struct FarcallVisibleRead {
   address @0 :UInt64;
   bytes @1 :UInt64;
 }
+
+# --- Memory that clients of one server pass to each other ------------------------------------------------------------
+
+struct FarcallShareExport {
+  object @0 :UInt64;        # kMemoryHandle or kMemoryPool
+}
+struct FarcallShareExportResults {
+  name @0 :Data;            # 16 bytes: whoever knows them may import it while this session lasts
+}
+struct FarcallShareImport {
+  name @0 :Data;
+  object @1 :UInt64;        # id to bind: kMemoryHandle, kMemoryPool or kExternalMemory
+  bytes @2 :UInt64;         # of external memory, and its flags
+  flags @3 :UInt32;
+}

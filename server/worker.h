@@ -45,6 +45,7 @@
 #include "server/output_capture.h"
 #include "server/pending_copies.h"
 #include "server/runtime_table.h"
+#include "server/shares.h"
 #include "server/staging.h"
 #include "server/visible_memory.h"
 #include "transport/channel.h"
@@ -85,6 +86,7 @@ class Worker {
   rpc::AnswerWriter& answers() { return answers_; }
   ImageStore& images() { return images_; }
   Links& links() { return links_; }
+  Shares& shares() { return shares_; }
   Staging& staging() { return staging_; }
   PendingCopies& pending_copies() { return pending_copies_; }
   OrderedCopies& ordered_copies() { return ordered_copies_; }
@@ -147,6 +149,7 @@ class Worker {
   VisibleMemory visible_memory_;
   ImageStore images_;
   Links links_;
+  Shares shares_;
   OutputCapture output_;
   HostFunctions host_functions_;
   Nvml nvml_;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 
+#include "base/error_log.h"
 #include "softgpu/driver/bodies.h"  // generated; includes cuda.h with all ABI versions spelled out
 
 namespace farcall::softgpu {
@@ -27,7 +28,7 @@ class ApiCall {
   bool refused() const { return refusal_ != CUDA_SUCCESS; }
   CUresult refusal() const { return refusal_; }
   static void from(const void* return_address);  // who calls; for bodies to which it matters
-  CUresult result(CUresult result) const;        // traces it
+  CUresult result(CUresult result) const;        // traces it, and logs failures
   CUresult exception() const;                    // called in a catch block
 
  private:
@@ -35,6 +36,9 @@ class ApiCall {
   const bool was_per_thread_;
   CUresult refusal_ = CUDA_SUCCESS;
 };
+
+// What cuLogs* tell: a line for each call that failed.
+ErrorLog& error_log();
 
 // The body of a function this driver does not have.
 class NotSupported {

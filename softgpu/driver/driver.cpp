@@ -3,10 +3,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <cassert>
 #include <cstdlib>
 
 #include "base/log.h"
+#include "driverabi/error_names.h"
 #include "driverabi/private_tables.h"
 #include "softgpu/driver/context.h"
 #include "softgpu/driver/device.h"
@@ -171,6 +174,11 @@ ApiCall::~ApiCall() { this_thread().per_thread_default_stream = was_per_thread_;
 
 CUresult ApiCall::result(CUresult result) const {
   log::trace("{} = {}", name_, static_cast<int>(result));
+  if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) {
+    const char* error = "an unknown error";
+    (void)driverabi::get_error_name(result, &error);
+    error_log().add(CU_LOG_LEVEL_ERROR, fmt::format("[CUDA][E] {} returned {}", name_, error));
+  }
   return result;
 }
 

@@ -24,6 +24,7 @@ class Array;
 class Context;
 class Device;
 class Event;
+struct ExternalMemory;
 class Function;
 class Graph;
 class GraphExec;
@@ -76,6 +77,7 @@ class Driver {
   HandleTable<GraphExec, CUgraphExec, HandleKind::kGraphExec> graph_execs;
   HandleTable<LinkState, CUlinkState, HandleKind::kLinkState> link_states;
   HandleTable<UserObject, CUuserObject, HandleKind::kUserObject> user_objects;
+  HandleTable<ExternalMemory, CUexternalMemory, HandleKind::kExternalMemory> external_memory;
   // Their handles are numbers, in kernels too.
   HandleTable<TextureObject, struct TextureNumber*, HandleKind::kTexture> textures;
   HandleTable<SurfaceObject, struct SurfaceNumber*, HandleKind::kSurface> surfaces;

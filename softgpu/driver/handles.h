@@ -36,6 +36,7 @@ enum class HandleKind : uint8_t {
   kCondition,
   kTexture,
   kSurface,
+  kExternalMemory,
 };
 
 template <class Object, class Handle, HandleKind kKind>

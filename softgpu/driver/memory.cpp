@@ -1,5 +1,6 @@
 // Allocating and freeing: device, pinned, registered and managed memory.
 #include "softgpu/driver/memory.h"
+#include "softgpu/driver/external_memory.h"
 
 #include <unistd.h>
 
@@ -123,6 +124,11 @@ CUresult api::cuMemAllocPitch_v2(CUdeviceptr* out, size_t* pitch, size_t width, 
 
 CUresult api::cuMemFree_v2(CUdeviceptr address) {
   if (address == 0) return CUDA_SUCCESS;
+  const std::optional<Region> region = driver().memory_map.find(address);
+  if (region && region->kind == Region::Kind::kImported &&
+      region->flags == kRegionOfExternalMemory) {
+    return free_at(address, [](Region::Kind kind) { return kind == Region::Kind::kImported; });
+  }
   return free_at(address, [](Region::Kind kind) {
     return kind == Region::Kind::kDevice || kind == Region::Kind::kPool ||
            kind == Region::Kind::kGraph || kind == Region::Kind::kManaged;

@@ -126,5 +126,24 @@ class DriverLinksTest(DriverTest):
         self.check("graph_as_text")
 
 
+class DriverSharedTest(DriverTest):
+    PROGRAM = "driver_shared"
+
+    def test_the_log_of_failures(self):
+        self.check("logs")
+
+    def test_memory_as_a_descriptor(self):
+        self.check("memory")
+
+    def test_pools_as_descriptors(self):
+        self.check("pools")
+
+    def test_external_memory(self):
+        self.check("external")
+
+    def test_memory_of_another_process(self):
+        self.check("processes")
+
+
 if __name__ == "__main__":
     unittest.main()

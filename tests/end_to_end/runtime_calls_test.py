@@ -68,6 +68,15 @@ class RuntimeSettingsTest(RuntimeTest):
     def test_host_nodes(self):
         self.check("host_nodes")
 
+    def test_captures_into_graphs_that_exist(self):
+        self.check("captures_to_graphs")
+
+    def test_the_log_of_failures(self):
+        self.check("logs")
+
+    def test_pools_and_memory_as_descriptors(self):
+        self.check("shared_memory")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -142,6 +142,176 @@ void host_nodes() {
   REQUIRE(cudaGraphDestroy(graph));
 }
 
+// A graph that exists already takes what streams do; its handle stays the one it had.
+void captures_to_graphs() {
+  int* memory = nullptr;
+  REQUIRE(cudaMalloc(&memory, 64));
+  cudaStream_t stream = nullptr;
+  REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  cudaGraph_t graph = nullptr, got = nullptr;
+  REQUIRE(cudaGraphCreate(&graph, 0));
+  size_t count = 0;
+  SHOW(cudaStreamBeginCaptureToGraph(stream, graph, nullptr, nullptr, 0,
+                                     cudaStreamCaptureModeRelaxed));
+  SHOW(cudaMemsetAsync(memory, 1, 64, stream));
+  SHOW(cudaStreamEndCapture(stream, nullptr));
+  SHOW(cudaGraphGetNodes(graph, nullptr, &count));
+  std::printf("%zu nodes\n", count);
+  SHOW(cudaStreamBeginCaptureToGraph(stream, graph, nullptr, nullptr, 0,
+                                     cudaStreamCaptureModeRelaxed));
+  SHOW(cudaMemsetAsync(memory, 2, 64, stream));
+  SHOW(cudaStreamEndCapture(stream, &got));
+  std::printf("%s\n", got == graph ? "the same graph" : "another graph");
+  // A node that copies nothing.
+  cudaGraphNode_t node = nullptr;
+  int host = 0;
+  SHOW(
+      cudaGraphAddMemcpyNode1D(&node, graph, nullptr, 0, memory, &host, 0, cudaMemcpyHostToDevice));
+  SHOW(cudaGraphGetNodes(graph, nullptr, &count));
+  std::printf("%zu nodes\n", count);
+  cudaGraphExec_t exec = nullptr;
+  SHOW(cudaGraphInstantiate(&exec, graph, 0));
+  SHOW(cudaGraphLaunch(exec, stream));
+  SHOW(cudaStreamSynchronize(stream));
+  // The next capture makes a graph of its own again.
+  SHOW(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  SHOW(cudaStreamEndCapture(stream, &got));
+  std::printf("%s\n", got == graph ? "the same graph" : "another graph");
+  REQUIRE(cudaGraphDestroy(got));
+  REQUIRE(cudaGraphExecDestroy(exec));
+  REQUIRE(cudaGraphDestroy(graph));
+  REQUIRE(cudaStreamDestroy(stream));
+  REQUIRE(cudaFree(memory));
+}
+
+struct Heard {
+  int calls = 0;
+  bool whole = true;
+};
+void CUDART_CB hear(void* data, cudaLogLevel, char* message, size_t length) {
+  auto* heard = static_cast<Heard*>(data);
+  ++heard->calls;
+  heard->whole = heard->whole && std::strlen(message) == length;
+}
+
+// Which lines a failure leaves depends on who found it; that it leaves some does not.
+void logs() {
+  Heard heard;
+  cudaLogsCallbackHandle handle = nullptr;
+  cudaLogIterator at = 0, other = 0;
+  SHOW(cudaLogsCurrent(&at, 0));
+  other = at;
+  SHOW(cudaLogsRegisterCallback(hear, &heard, &handle));
+  SHOW(cudaDeviceSetLimit(cudaLimit(99), 1));
+  std::printf("%s, %s\n", heard.calls > 0 ? "heard" : "not heard",
+              heard.whole ? "whole" : "broken");
+  std::vector<char> buffer(8192, 'x');
+  size_t size = buffer.size();
+  SHOW(cudaLogsDumpToMemory(&at, buffer.data(), &size, 0));
+  std::printf("%s, %s\n", size > 0 && std::strlen(buffer.data()) == size ? "text" : "no text",
+              std::strstr(buffer.data(), "SetLimit") != nullptr ? "of the call" : "of another");
+  size = buffer.size();
+  SHOW(cudaLogsDumpToMemory(&at, buffer.data(), &size, 0));
+  std::printf("%zu bytes more\n", size);
+  char path[] = "/tmp/runtime_settings.XXXXXX";
+  const int fd = mkstemp(path);
+  if (fd < 0) std::exit(3);
+  close(fd);
+  SHOW(cudaLogsDumpToFile(&other, path, 0));
+  std::ifstream file(path);
+  std::string line;
+  std::printf("%s\n", std::getline(file, line) && line.find("SetLimit") != std::string::npos
+                          ? "the file has it"
+                          : "the file has it not");
+  unlink(path);
+  SHOW(cudaLogsUnregisterCallback(handle));
+  const int before = heard.calls;
+  SHOW(cudaDeviceSetLimit(cudaLimit(99), 1));
+  std::printf("%d heard after that\n", heard.calls - before);
+  SHOW(cudaLogsRegisterCallback(nullptr, nullptr, &handle));
+  SHOW(cudaLogsCurrent(&at, 1));
+  (void)cudaGetLastError();
+}
+
+int read_int(const void* at) {
+  int value = 0;
+  REQUIRE(cudaMemcpy(&value, at, sizeof value, cudaMemcpyDeviceToHost));
+  return value;
+}
+
+void shared_memory() {
+  constexpr auto kFile = cudaMemHandleTypePosixFileDescriptor;
+  cudaMemPoolProps props = {};
+  props.allocType = cudaMemAllocationTypePinned;
+  props.handleTypes = kFile;
+  props.location = {cudaMemLocationTypeDevice, 0};
+  cudaMemPool_t pool = nullptr, imported = nullptr;
+  SHOW(cudaMemPoolCreate(&pool, &props));
+  int fd = -1;
+  SHOW(cudaMemPoolExportToShareableHandle(&fd, pool, kFile, 0));
+  SHOW(cudaMemPoolImportFromShareableHandle(
+      &imported, reinterpret_cast<void*>(static_cast<intptr_t>(fd)), kFile, 0));
+  void *one = nullptr, *two = nullptr;
+  REQUIRE(cudaMallocFromPoolAsync(&one, 4096, pool, nullptr));
+  const int value = 31;
+  REQUIRE(cudaMemcpy(one, &value, sizeof value, cudaMemcpyHostToDevice));
+  cudaMemPoolPtrExportData where;
+  SHOW(cudaMemPoolExportPointer(&where, one));
+  SHOW(cudaMemPoolImportPointer(&two, imported, &where));
+  std::printf("%d\n", read_int(two));
+  SHOW(cudaMemPoolExportToShareableHandle(&fd, pool, kFile, 7));
+  SHOW(cudaMemPoolImportFromShareableHandle(&imported, reinterpret_cast<void*>(-1), kFile, 0));
+  REQUIRE(cudaFree(two));
+  REQUIRE(cudaFreeAsync(one, nullptr));
+  REQUIRE(cudaDeviceSynchronize());
+  close(fd);
+
+  // The runtime has no memory of its own to export; the driver has.
+  CUmemAllocationProp what = {};
+  what.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  what.location = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  what.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+  const auto entry = [](const char* name) {
+    void* found = nullptr;
+    REQUIRE(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, nullptr));
+    return found;
+  };
+  constexpr size_t kBytes = size_t{2} << 20;
+  CUmemGenericAllocationHandle memory = 0;
+  const auto create = reinterpret_cast<decltype(&cuMemCreate)>(entry("cuMemCreate"));
+  const auto give_out = reinterpret_cast<decltype(&cuMemExportToShareableHandle)>(
+      entry("cuMemExportToShareableHandle"));
+  if (create(&memory, kBytes, &what, 0) != CUDA_SUCCESS ||
+      give_out(&fd, memory, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0) != CUDA_SUCCESS) {
+    std::exit(3);
+  }
+  cudaExternalMemoryHandleDesc from = {};
+  from.type = cudaExternalMemoryHandleTypeOpaqueFd;
+  from.handle.fd = fd;
+  from.size = kBytes;
+  cudaExternalMemory_t external = nullptr;
+  SHOW(cudaImportExternalMemory(&external, &from));
+  cudaExternalMemoryBufferDesc part = {};
+  part.offset = 8192;
+  part.size = 4096;
+  void *buffer = nullptr, *again = nullptr;
+  SHOW(cudaExternalMemoryGetMappedBuffer(&buffer, external, &part));
+  SHOW(cudaExternalMemoryGetMappedBuffer(&again, external, &part));
+  REQUIRE(cudaMemset(buffer, 5, 4096));
+  std::printf("%#x in both\n", unsigned(read_int(again)));
+  part.offset = kBytes;
+  SHOW(cudaExternalMemoryGetMappedBuffer(&again, external, &part));
+  cudaExternalMemoryMipmappedArrayDesc levels = {};
+  levels.formatDesc = cudaCreateChannelDesc<float>();
+  levels.extent = make_cudaExtent(8, 8, 0);
+  levels.numLevels = 1;
+  cudaMipmappedArray_t array = nullptr;
+  SHOW(cudaExternalMemoryGetMappedMipmappedArray(&array, external, &levels));
+  SHOW(cudaDestroyExternalMemory(external));
+  SHOW(cudaFree(buffer));
+  (void)cudaGetLastError();
+}
+
 struct Scenario {
   const char* name;
   void (*run)();
@@ -151,6 +321,9 @@ constexpr Scenario kScenarios[] = {
     {"entry_points", entry_points},
     {"arrays", arrays},
     {"host_nodes", host_nodes},
+    {"captures_to_graphs", captures_to_graphs},
+    {"logs", logs},
+    {"shared_memory", shared_memory},
 };
 
 }  // namespace
