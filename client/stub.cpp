@@ -49,8 +49,9 @@ void note_failure(Opcode op, int result) noexcept {
     return;
   }
   try {
-    const char* error = "an unknown error";
-    (void)driverabi::get_error_name(CUresult(result), &error);
+    const char* error = nullptr;
+    if (driverabi::get_error_name(CUresult(result), &error) != CUDA_SUCCESS)
+      error = "an error of the runtime";
     error_log().add(CU_LOG_LEVEL_ERROR,
                     fmt::format("[CUDA][E] {} returned {}", opcode_name(op), error));
   } catch (...) {  // out of memory

@@ -175,8 +175,9 @@ ApiCall::~ApiCall() { this_thread().per_thread_default_stream = was_per_thread_;
 CUresult ApiCall::result(CUresult result) const {
   log::trace("{} = {}", name_, static_cast<int>(result));
   if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) {
-    const char* error = "an unknown error";
-    (void)driverabi::get_error_name(result, &error);
+    const char* error = nullptr;
+    if (driverabi::get_error_name(result, &error) != CUDA_SUCCESS)
+      error = "an error of the runtime";
     error_log().add(CU_LOG_LEVEL_ERROR, fmt::format("[CUDA][E] {} returned {}", name_, error));
   }
   return result;

@@ -37,15 +37,15 @@ TEST_F(ExportsTest, NothingElseIs) {
 TEST_F(ExportsTest, WhatIsNotSupportedSaysSo) {
   auto init = reinterpret_cast<CUresult (*)(unsigned)>(dlsym(library_, "cuInit"));
   ASSERT_EQ(init(0), CUDA_SUCCESS);
-  auto destroy =
-      reinterpret_cast<CUresult (*)(CUexternalMemory)>(dlsym(library_, "cuDestroyExternalMemory"));
+  auto destroy = reinterpret_cast<CUresult (*)(CUexternalSemaphore)>(
+      dlsym(library_, "cuDestroyExternalSemaphore"));
   testing::internal::CaptureStderr();
   EXPECT_EQ(destroy(nullptr), CUDA_ERROR_NOT_SUPPORTED);
   EXPECT_EQ(destroy(nullptr), CUDA_ERROR_NOT_SUPPORTED);
   const std::string log = testing::internal::GetCapturedStderr();
-  const size_t first = log.find("cuDestroyExternalMemory");
+  const size_t first = log.find("cuDestroyExternalSemaphore");
   EXPECT_NE(first, std::string::npos);
-  EXPECT_EQ(log.find("cuDestroyExternalMemory", first + 1), std::string::npos) << log;
+  EXPECT_EQ(log.find("cuDestroyExternalSemaphore", first + 1), std::string::npos) << log;
 }
 
 TEST_F(ExportsTest, ProcAddressesAreTheExports) {

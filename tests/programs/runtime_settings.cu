@@ -162,11 +162,6 @@ void captures_to_graphs() {
   SHOW(cudaMemsetAsync(memory, 2, 64, stream));
   SHOW(cudaStreamEndCapture(stream, &got));
   std::printf("%s\n", got == graph ? "the same graph" : "another graph");
-  // A node that copies nothing.
-  cudaGraphNode_t node = nullptr;
-  int host = 0;
-  SHOW(
-      cudaGraphAddMemcpyNode1D(&node, graph, nullptr, 0, memory, &host, 0, cudaMemcpyHostToDevice));
   SHOW(cudaGraphGetNodes(graph, nullptr, &count));
   std::printf("%zu nodes\n", count);
   cudaGraphExec_t exec = nullptr;

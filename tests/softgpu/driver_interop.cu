@@ -56,7 +56,7 @@ int main() {
   OK(cudaCtxResetPersistingL2Cache());
   cudaExternalMemory_t external;
   cudaExternalMemoryHandleDesc description = {};
-  description.type = cudaExternalMemoryHandleTypeOpaqueFd;
+  description.type = cudaExternalMemoryHandleTypeOpaqueWin32;
   description.size = 4096;
   GIVES(cudaErrorNotSupported, cudaImportExternalMemory(&external, &description));
   cudaGetLastError();
