@@ -77,7 +77,8 @@ T* keep(CUgraphNode node, std::vector<T> values) {
 int put_copy_node(Session& session, const NodePlace& at, const CopyNode& given, HandleId context) {
   CopyNode copy = given;
   const Extent& extent = copy.extent;
-  if (extent.width_bytes == 0 || extent.height == 0 || extent.depth == 0) {
+  const bool nothing = extent.width_bytes == 0 || extent.height == 0 || extent.depth == 0;
+  if (nothing) {
     // A node that does nothing needs no memory of the program's.
     if (!copy.to_device) copy.to = copy.from;
     if (!copy.from_device) copy.from = copy.to;
@@ -85,6 +86,7 @@ int put_copy_node(Session& session, const NodePlace& at, const CopyNode& given, 
   }
   if (!usable(session, context, HandleType::kContext)) return CUDA_ERROR_INVALID_CONTEXT;
   for (const Side* side : {&copy.to, &copy.from}) {
+    if (nothing && side->address == 0 && side->array == 0) continue;  // nor any memory at all
     if (side->address == 0 &&
         (side->array == 0 || !usable(session, side->array, HandleType::kArray))) {
       return CUDA_ERROR_INVALID_VALUE;

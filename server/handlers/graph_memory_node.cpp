@@ -27,11 +27,13 @@ struct CopySide {
   uint64_t x = 0, y = 0, z = 0, pitch = 0, rows = 0;
 };
 
-CopySide read_side(CallContext& call, schema::CopySide::Reader from) {
+// A copy of `nothing` may name no memory.
+CopySide read_side(CallContext& call, schema::CopySide::Reader from, bool nothing) {
   CopySide side;
   side.device = from.getAddress();
-  side.type = side.device != 0 ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_ARRAY;
-  if (side.device == 0) {
+  const bool null = nothing && side.device == 0 && from.getArray() == 0;
+  side.type = side.device != 0 || null ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_ARRAY;
+  if (side.device == 0 && !null) {
     side.array = call.handle<CUarray>(from.getArray(), HandleType::kArray);
     if (side.array == nullptr) call.invalidate("neither an address nor an array");
   }
@@ -119,8 +121,9 @@ void farcallGraphCopyNode(CallContext& call) {
   const auto from = args.getCopy();
   const bool from_host = from.getSourceCopy() != 0, to_host = from.getDestinationCopy() != 0;
   CopySide source, destination;
-  if (!from_host) source = read_side(call, from.getSource());
-  if (!to_host) destination = read_side(call, from.getDestination());
+  const bool nothing = from.getWidthBytes() == 0 || from.getHeight() == 0 || from.getDepth() == 0;
+  if (!from_host) source = read_side(call, from.getSource(), nothing);
+  if (!to_host) destination = read_side(call, from.getDestination(), nothing);
   CUcontext context = call.handle<CUcontext>(args.getContext(), HandleType::kContext);
   if (!call.wants_reply()) call.invalidate("nobody waits to hear what copies there are");
   if (!call.valid()) return call.refuse();

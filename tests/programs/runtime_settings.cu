@@ -164,6 +164,13 @@ void captures_to_graphs() {
   std::printf("%s\n", got == graph ? "the same graph" : "another graph");
   SHOW(cudaGraphGetNodes(graph, nullptr, &count));
   std::printf("%zu nodes\n", count);
+  // A node that copies nothing.
+  cudaGraphNode_t node = nullptr;
+  int host = 0;
+  SHOW(
+      cudaGraphAddMemcpyNode1D(&node, graph, nullptr, 0, memory, &host, 0, cudaMemcpyHostToDevice));
+  SHOW(cudaGraphGetNodes(graph, nullptr, &count));
+  std::printf("%zu nodes\n", count);
   cudaGraphExec_t exec = nullptr;
   SHOW(cudaGraphInstantiate(&exec, graph, 0));
   SHOW(cudaGraphLaunch(exec, stream));
