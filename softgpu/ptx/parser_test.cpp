@@ -99,7 +99,8 @@ TEST(ParserTest, VariablesWithInitialisers) {
 TEST(ParserTest, FunctionsWithSignatures) {
   const auto module = parse(
       ".extern .func (.param .b32 result) vprintf (.param .b64 format, .param .b64 arguments);\n"
-      ".visible .entry k(.param .u64 .ptr .global .align 16 p, .param .align 8 .b8 s[24])\n"
+      ".visible .entry k(.param .u64 .ptr .global .align 16 p, .param .align 8 .b8 s[24],\n"
+      "  .param .u64 .ptr .align 1 q)\n"
       ".maxntid 128, 2, 1\n.minnctapersm 2\n{ ret; }\n"
       ".func helper .noreturn { exit; }");
   ASSERT_EQ(module->functions.size(), 3u);
@@ -109,9 +110,12 @@ TEST(ParserTest, FunctionsWithSignatures) {
   EXPECT_TRUE(k.is_entry);
   EXPECT_EQ(k.params[1].bytes(), 24u);
   EXPECT_EQ(k.params[1].alignment, 8u);
+  // What follows .ptr is said of the memory, not of the pointer.
+  EXPECT_EQ(k.params[0].alignment, 8u);
+  EXPECT_EQ(k.params[2].alignment, 8u);
   EXPECT_EQ(k.max_threads[0], 128u);
   EXPECT_EQ(k.max_threads[1], 2u);
-  EXPECT_EQ(k.body_line, 8);
+  EXPECT_EQ(k.body_line, 9);
 }
 
 TEST(ParserTest, OperandsOfEveryKind) {

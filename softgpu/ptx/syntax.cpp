@@ -252,6 +252,7 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
   variable.space = space;
   variable.line = lexer.current().line;
   uint32_t alignment = 0;
+  bool pointee = false;  // after .ptr: what follows describes what a pointer parameter points to
   while (lexer.is(Token::Kind::kDot)) {
     const std::string_view word = lexer.current().text.substr(1);
     if (Type type = parse_type(word)) {
@@ -259,7 +260,8 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
       variable.type = type;
     } else if (word == "align") {
       lexer.take();
-      alignment = parse_alignment(lexer);
+      const uint32_t value = parse_alignment(lexer);
+      if (!pointee) alignment = value;
     } else if (word == "v2" || word == "v4" || word == "v8") {
       lexer.take();
       variable.vector = static_cast<uint32_t>(word[1] - '0');
@@ -277,6 +279,7 @@ Variable parse_variable(Lexer& lexer, std::string_view space) {
       }
     } else if (word == "ptr" || word == "noalias" || word == "global" || word == "const" ||
                word == "shared" || word == "local" || word == "generic") {
+      pointee |= word == "ptr";
       lexer.take();  // what a pointer parameter points to: a hint
     } else {
       lexer.fail("unknown attribute of a variable");
