@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/log.h"
 #include "client/graphs.h"
 #include "client/program.h"
 #include "client/put_node.h"
@@ -288,6 +289,11 @@ int put_conditional_node(Session& session, const NodePlace& at,
   std::vector<CUgraph> bodies;
   for (const HandleId id : reply.results<schema::FarcallGraphConditionalNodeResults>().getBodies())
     bodies.push_back(handle_from<CUgraph>(id));
+  if (bodies.size() != params->size) {  // the program will read so many
+    log::error("the server answered with {} bodies of a conditional node of {}", bodies.size(),
+               params->size);
+    return CUDA_ERROR_UNKNOWN;
+  }
   params->phGraph_out = keep(*at.added, std::move(bodies));
   return reply.result();
 }

@@ -12,6 +12,11 @@ namespace farcall::client {
 namespace schema = rpc::schema;
 using rpc::Opcode;
 
+namespace {
+constexpr int kThreadsMax = 1024;  // of a block, in every compute capability
+constexpr int kBlocksMax = 4096;   // of a multiprocessor, and multiprocessors: far beyond any
+}  // namespace
+
 int function_attributes(Session& session, const Kernel& kernel, std::vector<int>* out) {
   CachedCall call(session, Opcode::k_farcallFunctionAttributes);
   call.args<schema::FarcallFunctionAttributes>().setFunction(kernel.id);
@@ -48,9 +53,10 @@ int best_block_size(Session& session, const Kernel& kernel,
     const auto found = device.find(int(which));
     return found == device.end() ? 0 : found->second;
   };
-  const int warp = std::max(1, attribute(CU_DEVICE_ATTRIBUTE_WARP_SIZE));
+  // The numbers come from the server: what is beyond CUDA's own limits would overflow here.
+  const int warp = std::clamp(attribute(CU_DEVICE_ATTRIBUTE_WARP_SIZE), 1, kThreadsMax);
   const auto shared_max = size_t(of_function[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES]);
-  int largest = of_function[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK];
+  int largest = std::clamp(of_function[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK], 0, kThreadsMax);
   if (limit > 0) largest = std::min(largest, limit);
 
   int best_threads = 0, best_blocks = 0;
@@ -62,13 +68,15 @@ int best_block_size(Session& session, const Kernel& kernel,
     int blocks = 0;
     if (const int failed = active_blocks(session, kernel, candidate, shared, flags, &blocks))
       return failed;
+    blocks = std::clamp(blocks, 0, kBlocksMax);
     if (blocks * candidate > best_threads) {
       best_threads = blocks * candidate;
       best_blocks = blocks;
       out->size = candidate;
     }
   }
-  out->grid_min = best_blocks * attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  out->grid_min =
+      best_blocks * std::clamp(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), 0, kBlocksMax);
   return CUDA_SUCCESS;
 }
 

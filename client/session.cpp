@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "client/contexts.h"
+#include "rpc/convert.h"
 
 namespace farcall::client {
 namespace {
@@ -39,8 +40,7 @@ void print(std::string_view text, bool is_stderr) {
 DeviceInfo device_info(rpc::schema::Device::Reader device) {
   DeviceInfo info = {};
   info.name = device.getName();
-  const auto uuid = device.getUuid();
-  std::memcpy(info.uuid, uuid.begin(), std::min(uuid.size(), sizeof info.uuid));
+  rpc::from_data(device.getUuid(), info.uuid, sizeof info.uuid);
   info.total_memory = device.getTotalMemory();
   for (const auto attribute : device.getAttributes()) {
     info.attributes[attribute.getId()] = attribute.getValue();

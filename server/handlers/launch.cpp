@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "rpc/convert.h"
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/handlers.h"
@@ -30,7 +31,7 @@ bool read_attributes(Attributes from, std::vector<CUlaunchAttribute>& to) {
     CUlaunchAttribute& out = to.emplace_back();
     if (value.size() > sizeof out.value) return false;
     out.id = CUlaunchAttributeID(attribute.getId());
-    std::memcpy(&out.value, value.begin(), value.size());
+    rpc::from_data(value, &out.value, sizeof out.value);
   }
   return true;
 }

@@ -8,12 +8,12 @@ namespace {
 
 template <class T>
 [[gnu::always_inline]] inline T read(u64 address) {
-  typedef T Unaligned __attribute__((may_alias));
+  typedef T Unaligned __attribute__((may_alias, aligned(1)));
   return *reinterpret_cast<const Unaligned*>(address);
 }
 template <class T>
 [[gnu::always_inline]] inline void write(u64 address, T value) {
-  typedef T Unaligned __attribute__((may_alias));
+  typedef T Unaligned __attribute__((may_alias, aligned(1)));
   *reinterpret_cast<Unaligned*>(address) = value;
 }
 

@@ -37,6 +37,7 @@ constexpr int kHalvesAtOnce = kWidth == 16 ? 2 : 1;
 
 typedef float Floats __attribute__((vector_size(4 * kWidth), may_alias));
 typedef s32 Integers __attribute__((vector_size(4 * kWidth), may_alias));
+typedef u32 Words __attribute__((vector_size(4 * kWidth), may_alias));
 typedef float Quad __attribute__((vector_size(16), may_alias, aligned(16)));
 typedef s32 IntegerQuad __attribute__((vector_size(16), may_alias, aligned(16)));
 
@@ -127,6 +128,11 @@ struct Bytes
   }
 };
 
+// Sums of integers wrap around.
+[[gnu::always_inline]] inline Integers wrapping_sum(Integers a, Integers b) {
+  return reinterpret_cast<Integers>(reinterpret_cast<Words>(a) + reinterpret_cast<Words>(b));
+}
+
 // Products of pairs of 16-bit integers: two values of k at a time.
 struct IntegerSums {
   using Vector = Integers;
@@ -134,19 +140,22 @@ struct IntegerSums {
   using Element = s32;
   [[gnu::always_inline]] static Integers add_product(Integers sum, Integers a, Integers b) {
 #if defined(__AVX512BW__)
-    return sum + reinterpret_cast<Integers>(
-                     _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+    return wrapping_sum(sum, reinterpret_cast<Integers>(_mm512_madd_epi16(
+                                 reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b))));
 #elif defined(__AVX2__)
-    return sum + reinterpret_cast<Integers>(
-                     _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+    return wrapping_sum(sum, reinterpret_cast<Integers>(_mm256_madd_epi16(
+                                 reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b))));
 #elif defined(__SSE2__)
-    return sum + reinterpret_cast<Integers>(
-                     _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+    return wrapping_sum(sum, reinterpret_cast<Integers>(_mm_madd_epi16(
+                                 reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b))));
 #else
+    Integers products;
     for (int i = 0; i < kWidth; ++i) {
-      sum[i] += static_cast<s16>(a[i]) * static_cast<s16>(b[i]) + (a[i] >> 16) * (b[i] >> 16);
+      products[i] =
+          static_cast<s32>(static_cast<u32>(static_cast<s16>(a[i]) * static_cast<s16>(b[i])) +
+                           static_cast<u32>((a[i] >> 16) * (b[i] >> 16)));
     }
-    return sum;
+    return wrapping_sum(sum, products);
 #endif
   }
 };
@@ -174,12 +183,11 @@ struct Bits : IntegerSums {
     for (int i = 0; i < kLanes; ++i) to[0][i] = static_cast<s32>(from[i]);
   }
   [[gnu::always_inline]] static Integers add_product(Integers sum, Integers a, Integers b) {
-    typedef u32 Words __attribute__((vector_size(4 * kWidth), may_alias));
     Words v = reinterpret_cast<Words>(Xor ? a ^ b : a & b);
     v -= v >> 1 & 0x5555'5555;
     v = (v & 0x3333'3333) + (v >> 2 & 0x3333'3333);
     v = (v + (v >> 4)) & 0x0f0f'0f0f;
-    return sum + reinterpret_cast<Integers>((v * 0x0101'0101) >> 24);
+    return wrapping_sum(sum, reinterpret_cast<Integers>((v * 0x0101'0101) >> 24));
   }
 };
 
