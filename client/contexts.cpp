@@ -78,7 +78,7 @@ void Contexts::retain_primary(int device) {
 bool Contexts::release_primary(int device) {
   const std::lock_guard lock(mutex_);
   Primary& primary = primaries_.at(size_t(device));
-  if (primary.references == 0 || --primary.references > 0) return false;
+  if (primary.references == 0 || --primary.references > 0 || primary.held) return false;
   primary.active = false;
   return true;
 }
@@ -88,7 +88,13 @@ void Contexts::set_primary_flags(int device, unsigned flags) {
   primaries_.at(size_t(device)).flags = flags;
 }
 
+void Contexts::hold_primary(int device) {
+  const std::lock_guard lock(mutex_);
+  primaries_.at(size_t(device)).held = true;
+}
+
 void Contexts::touch_primary(int device) {
+  hold_primary(device);
   const std::lock_guard lock(mutex_);
   primaries_.at(size_t(device)).active = true;
 }
@@ -96,6 +102,7 @@ void Contexts::touch_primary(int device) {
 void Contexts::forget_primary(int device) {
   const std::lock_guard lock(mutex_);
   primaries_.at(size_t(device)).active = false;
+  resets_.fetch_add(1, std::memory_order_release);
 }
 
 int reset_primary_context(Session& session, int device, bool wait) {

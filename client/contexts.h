@@ -6,6 +6,7 @@
 #include <cuda.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -35,12 +36,16 @@ class FARCALL_API Contexts {
     unsigned references = 0;
     unsigned flags = 0;
     bool active = false;
+    bool held = false;  // by the runtime API, which never lets go of it
   };
   Primary primary(int device) const;
   void retain_primary(int device);
-  bool release_primary(int device);  // true: that was the last reference
+  bool release_primary(int device);  // true: nobody uses it any more
+  void hold_primary(int device);     // the runtime API may use it from now on
   void set_primary_flags(int device, unsigned flags);
-  void touch_primary(int device);  // the runtime API activates it without a reference
+  void touch_primary(int device);  // the same, and activates it
+  // How often a primary context was reset: what is known of modules' memory from before is stale.
+  unsigned resets() const { return resets_.load(std::memory_order_acquire); }
   void forget_primary(int device);
 
  private:
@@ -52,6 +57,7 @@ class FARCALL_API Contexts {
   };
   std::unordered_map<rpc::HandleId, Created> created_;
   std::array<Primary, kDevicesMax> primaries_;
+  std::atomic<unsigned> resets_ = 0;
 };
 
 FARCALL_API Contexts& contexts();

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/log.h"
+#include "client/contexts.h"
 #include "client/image_upload.h"
 #include "client/program.h"
 #include "client/stub.h"
@@ -140,19 +141,20 @@ int Module::choose_images(Session& session, const void* code, Upload* upload) {
                                  attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
                              session.ptx_only()};
   upload->kind = schema::ImageKind::FATBIN;
-  bool first = true;
+  bool found = false;
   symbols_known_ = true;
-  for (const image::Bytes bytes : what.images) {
-    auto container = image::Container::parse(bytes);
+  for (size_t i = 0; i < what.images.size(); ++i) {
+    auto container = image::Container::parse(what.images[i]);
     if (!container) return CUDA_ERROR_INVALID_IMAGE;
     const image::Entry* entry = image::choose(*container, target);
-    if (entry == nullptr) {
-      first = false;
-      continue;
-    }
-    const std::vector<std::byte> trimmed = image::trim(std::span(&entry, 1));
+    // The linked result of -rdc=true keeps its place when it is empty: that tells the driver to
+    // link the parts behind it.
+    if (entry == nullptr && i > 0) continue;
+    const std::vector<std::byte> trimmed = image::trim(std::span(&entry, entry != nullptr ? 1 : 0));
     upload->bytes.insert(upload->bytes.end(), trimmed.begin(), trimmed.end());
     ++upload->containers;
+    if (entry == nullptr) continue;
+    found = true;
     auto symbols = image::read_entry(*entry);
     if (symbols) {
       merge(symbols_, symbols.take());
@@ -161,10 +163,10 @@ int Module::choose_images(Session& session, const void* code, Upload* upload) {
     } else {
       return CUDA_ERROR_INVALID_IMAGE;
     }
-    if (first)
+    if (i == 0)
       break;  // of a -rdc=true wrapper: the linked result, which holds the parts that follow
   }
-  if (upload->containers == 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  if (!found) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   return CUDA_SUCCESS;
 }
 
@@ -296,10 +298,15 @@ int Module::variable(Session& session, std::string_view name, bool managed, uint
   if (symbols_known_ && symbol == nullptr) return CUDA_ERROR_NOT_FOUND;
   if (symbol != nullptr && managed && !symbol->managed) return CUDA_ERROR_NOT_FOUND;
   managed = managed || (symbol != nullptr && symbol->managed);
+  // Managed variables have one address everywhere.
+  const HandleId context = managed ? 0 : thread_state().lane.context;
+  const unsigned resets = contexts().resets();
   const std::string key(name);
   {
     const std::lock_guard lock(mutex_);
-    const auto known = variables_.find(key);
+    if (resets_ != resets) variables_.clear();
+    resets_ = resets;
+    const auto known = variables_.find({context, key});
     if (known != variables_.end()) {
       *address = known->second.address;
       *bytes = known->second.bytes;
@@ -323,7 +330,9 @@ int Module::variable(Session& session, std::string_view name, bool managed, uint
   *address = all.front().second.address;
   *bytes = all.front().second.bytes;
   const std::lock_guard lock(mutex_);
-  for (const auto& [variable, extent] : all) variables_[variable] = {extent.address, extent.bytes};
+  if (resets_ != resets) return CUDA_SUCCESS;  // another thread has reset the device meanwhile
+  for (const auto& [variable, extent] : all)
+    variables_[{context, variable}] = {extent.address, extent.bytes};
   return CUDA_SUCCESS;
 }
 

@@ -12,11 +12,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "client/api.h"
@@ -52,7 +54,8 @@ class FARCALL_API Module {
   rpc::HandleId id() const { return id_; }
   // `type`: kFunction of a kModule, kKernel of a kLibrary.
   int kernel(Session& session, std::string_view name, Kernel** out);
-  // Address and size of a variable on the server; asked once.
+  // Address and size of a variable on the server; asked once for each context (a library is loaded
+  // into all of them) and reset.
   int variable(Session& session, std::string_view name, bool managed, uint64_t* address,
                uint64_t* bytes);
   const image::Module& symbols() const { return symbols_; }
@@ -73,7 +76,8 @@ class FARCALL_API Module {
   struct Variable {
     uint64_t address, bytes;
   };
-  std::unordered_map<std::string, Variable> variables_;
+  std::map<std::pair<rpc::HandleId, std::string>, Variable> variables_;  // context and name
+  unsigned resets_ = 0;  // Contexts::resets() when the variables were asked for
 };
 
 // The kernel behind a CUfunction or CUkernel; nullptr: no such handle. Lock-free.

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "client/entry.h"
+#include "client/contexts.h"
 #include "client/program.h"
 #include "client/stats.h"
 #include "client/stub_args.h"
@@ -40,6 +41,11 @@ void note_call(Opcode op, int result, const ThreadState& thread, uint64_t remote
   const bool cached = thread.cached_answers != cached_answers_before;
   count_function(op, remote ? CallClass::kRemote : cached ? CallClass::kCached : CallClass::kLocal);
   log::trace("{} = {}", opcode_name(op), result);
+}
+
+void enter_primary_context(ThreadState& thread) noexcept {
+  thread.lane.context = rpc::primary_context_id(thread.device);
+  contexts().hold_primary(thread.device);
 }
 
 void note_failure(Opcode op, int result) noexcept {

@@ -25,6 +25,12 @@ namespace detail {
 extern FARCALL_API std::atomic<bool> instrumented;
 FARCALL_API void note_call(rpc::Opcode op, int result, const ThreadState& thread,
                            uint64_t remote_calls_before, uint64_t cached_answers_before) noexcept;
+// What the runtime API does before a thread's first call: the primary context of the thread's
+// device becomes current.
+FARCALL_API void enter_primary_context(ThreadState& thread) noexcept;
+inline void note_last_error(ThreadState& thread, int result) {
+  if (result != 0 && result != CUDA_ERROR_NOT_READY) thread.last_error = result;  // an answer
+}
 // A line for cuLogs* and cudaLogs*.
 FARCALL_API void note_failure(rpc::Opcode op, int result) noexcept;
 // Inside catch (...): what the exception means for the caller. Results that don't decode end the
@@ -69,12 +75,13 @@ R enter(rpc::Opcode op, Body&& body) noexcept {
     Session* const connected = session(&error);
     if (connected == nullptr) return error;
     if constexpr (detail::kIsRuntime<R>) {
-      if (thread.lane.context == 0) thread.lane.context = rpc::primary_context_id(thread.device);
+      if (thread.lane.context == 0) [[unlikely]]
+        detail::enter_primary_context(thread);
     }
     return body(*connected);
   });
   if constexpr (detail::kIsRuntime<R>) {
-    if (result != 0) thread.last_error = result;
+    detail::note_last_error(thread, result);
   }
   return static_cast<R>(result);
 }
@@ -96,7 +103,7 @@ R enter_local(rpc::Opcode op, Body&& body) noexcept {
     // These two return the last error; that is no failure of theirs.
     const bool tells_last_error =
         op == rpc::Opcode::k_cudaGetLastError || op == rpc::Opcode::k_cudaPeekAtLastError;
-    if (result != 0 && !tells_last_error) thread.last_error = result;
+    if (!tells_last_error) detail::note_last_error(thread, result);
   }
   return answer;
 }

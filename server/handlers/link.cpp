@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "base/log.h"
 #include "image/fatbin.h"
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/dispatch_args.h"
 #include "server/handlers.h"
+#include "server/handlers/input.h"
 #include "server/links.h"
 #include "server/worker.h"
 
@@ -71,19 +71,9 @@ void farcallLinkAdd(CallContext& call) {
   const DriverTable& driver = call.driver();
   if (driver.cuLinkAddData_v2 == nullptr) return call.finish(CUDA_ERROR_NOT_SUPPORTED);
 
-  std::span<const std::byte> input = call.payload();
-  std::shared_ptr<const Image> stored;
-  if (args.getSha256().size() > 0) {
-    const auto sha256 = args.getSha256();
-    const auto hash =
-        parse_hash({reinterpret_cast<const std::byte*>(sha256.begin()), sha256.size()});
-    if (hash) stored = call.worker().images().find(*hash);
-    if (!stored) {
-      log::warning("what is to be linked is not in the store");
-      return call.finish(CUDA_ERROR_INVALID_IMAGE);
-    }
-    input = stored->bytes();
-  }
+  const std::optional<Input> found = input_of(call, args.getSha256());
+  if (!found) return call.finish(CUDA_ERROR_INVALID_IMAGE);
+  std::span<const std::byte> input = found->bytes;
   const auto type = CUjitInputType(args.getType());
   std::string text;
   if (!prepare(type, &input, &text)) return call.finish(CUDA_ERROR_INVALID_IMAGE);

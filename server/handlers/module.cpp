@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "base/log.h"
 #include "image/fatbin.h"
 #include "rpc/schema/calls.capnp.h"
 #include "server/call_context.h"
 #include "server/handlers.h"
+#include "server/handlers/input.h"
 #include "server/handlers/jit_options.h"
 #include "server/worker.h"
 
@@ -73,7 +73,7 @@ class Code {
     if (containers > 1) {
       parts_.push_back(nullptr);
       wrapper_.version = 2;
-      wrapper_.linked = parts_.data();
+      wrapper_.linked = parts_.data() + 1;
     }
     code_ = &wrapper_;
     return true;
@@ -117,26 +117,14 @@ void farcallModuleLoad(CallContext& call) {
   if (!is_library(id) && rpc::handle_type(id) != HandleType::kModule) {
     call.invalidate("neither a module nor a library");
   }
-  std::span<const std::byte> bytes = call.payload();
-  std::shared_ptr<const Image> stored;
-  if (args.getSha256().size() > 0) {
-    const auto sha256 = args.getSha256();
-    const auto hash =
-        parse_hash({reinterpret_cast<const std::byte*>(sha256.begin()), sha256.size()});
-    if (hash) stored = call.worker().images().find(*hash);
-    if (!stored) {
-      // Its upload failed, which the client hears of as an asynchronous error.
-      log::warning("a module's image is not in the store");
-      return call.finish(CUDA_ERROR_INVALID_IMAGE);
-    }
-    bytes = stored->bytes();
-  }
+  const std::optional<Input> input = input_of(call, args.getSha256());
+  if (!input) return call.finish(CUDA_ERROR_INVALID_IMAGE);
   JitOptions options;
   if (!options.read(args)) call.invalidate("too many JIT options");
   if (!call.valid()) return call.refuse();
 
   Code code;
-  if (!code.prepare(args.getKind(), bytes, args.getContainers())) {
+  if (!code.prepare(args.getKind(), input->bytes, args.getContainers())) {
     return call.finish(CUDA_ERROR_INVALID_IMAGE);
   }
   const int result = load(call, id, code.get(), options);
