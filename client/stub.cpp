@@ -85,9 +85,9 @@ int result_of_exception(Opcode op) noexcept {
 }
 
 void log_not_supported(const char* name, const char* reason) noexcept {
-  static std::mutex& mutex = *new std::mutex;  // leaked: calls come after static destructors
-  static auto& logged = *new std::set<std::string>;
   try {
+    static std::mutex& mutex = *new std::mutex;  // leaked: calls come after static destructors
+    static auto& logged = *new std::set<std::string>;
     const std::lock_guard guard(mutex);
     if (!logged.emplace(name).second) return;
   } catch (...) {  // out of memory: then it is logged again
