@@ -41,14 +41,15 @@ void check(CUresult result, const char* what) {
 // The part of the driver API that is measured.
 struct Driver {
   void* library = nullptr;
-#define FARCALL_BENCH_FUNCTIONS(X)                                                                \
-  X(cuInit)                                                                                       \
-  X(cuDeviceGet)                                                                                  \
-  X(cuDeviceGetName) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuCtxSynchronize)           \
-      X(cuModuleLoadData) X(cuModuleGetFunction) X(cuLaunchKernel) X(cuMemGetInfo_v2)             \
-          X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemcpyHtoD_v2)  \
-              X(cuMemcpyDtoH_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuEventCreate) \
-                  X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventQuery) X(cuStreamCreate)         \
+#define FARCALL_BENCH_FUNCTIONS(X)                                                                 \
+  X(cuInit)                                                                                        \
+  X(cuDeviceGet)                                                                                   \
+  X(cuDeviceGetName)                                                                               \
+  X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuCtxSynchronize) X(cuModuleLoadData)           \
+      X(cuModuleGetFunction) X(cuLaunchKernel) X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemFree_v2) \
+          X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2)                 \
+              X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuEventCreate)                     \
+                  X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventQuery) X(cuStreamCreate)          \
                       X(cuStreamDestroy_v2) X(cuStreamSynchronize)
 #define FARCALL_BENCH_MEMBER(name) decltype(&::name) name = nullptr;
   FARCALL_BENCH_FUNCTIONS(FARCALL_BENCH_MEMBER)

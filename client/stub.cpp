@@ -11,8 +11,8 @@
 #include <string>
 
 #include "base/log.h"
-#include "client/entry.h"
 #include "client/contexts.h"
+#include "client/entry.h"
 #include "client/program.h"
 #include "client/stats.h"
 #include "client/stub_args.h"

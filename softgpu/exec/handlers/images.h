@@ -2,6 +2,7 @@
 // decoded texture or surface instruction looks like.
 #pragma once
 
+#include "softgpu/exec/handlers/handlers.h"
 #include "softgpu/exec/op.h"
 #include "softgpu/exec/texture.h"
 
